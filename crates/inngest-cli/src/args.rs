@@ -1,0 +1,144 @@
+//! The command line, made from the table of keys, so that flags, variables and file entries cannot drift apart.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use inngest_config::{
+    Command, Inputs,
+    key::{KEYS, Key, Shape},
+    process_environment,
+};
+
+/// What was asked for.
+pub(crate) enum Asked {
+    /// Run a server with these inputs of its settings.
+    Serve(Inputs),
+    /// Print the version.
+    Version,
+}
+
+/// Keys that may stand before the subcommand as well.
+const GLOBAL: [&str; 3] = ["json", "verbose", "log-level"];
+
+/// Reads the command line. Prints help or a usage error and exits (0 or 2) by itself.
+pub(crate) fn parse(working_dir: PathBuf) -> Asked {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("dev", matches)) => Asked::Serve(inputs(Command::Dev, matches, working_dir)),
+        Some(("start", matches)) => Asked::Serve(inputs(Command::Start, matches, working_dir)),
+        _ => Asked::Version,
+    }
+}
+
+fn command() -> Clap {
+    Clap::new("inngest")
+        .about("Durable functions: takes events in, runs the functions they trigger, remembers every step")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(KEYS.iter().filter(|key| GLOBAL.contains(&key.name)).map(|key| flag(key).global(true)))
+        .subcommand(serving(
+            Command::Dev,
+            Clap::new("dev").about("Run a server for development on this machine").after_help(AFTER_DEV),
+        ))
+        .subcommand(serving(
+            Command::Start,
+            Clap::new("start").about("Run a server for production").after_help(AFTER_START),
+        ))
+        .subcommand(Clap::new("version").about("Print the version"))
+}
+
+const AFTER_DEV: &str = "\
+Nothing is stored unless --persist, --sqlite-dir or --postgres-uri says so, and nobody is asked for a key.
+Flags win over variables, variables over the file inngest.{json,yaml,yml,toml} (searched here, above and in ~/.config/inngest).";
+
+const AFTER_START: &str = "\
+Each variable that holds a secret also exists with _FILE at its end and then names a file that holds it.
+Flags win over variables, variables over the file inngest.{json,yaml,yml,toml} (searched here, above and in ~/.config/inngest).
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal.";
+
+fn serving(of: Command, clap: Clap) -> Clap {
+    let config = Arg::new("config").long("config").value_name("FILE").help("Settings file [env: INNGEST_CONFIG]");
+    let keys = KEYS.iter().filter(|key| key.is_flag_of(of) && !GLOBAL.contains(&key.name));
+    clap.arg(config).args(keys.map(flag))
+}
+
+fn flag(key: &Key) -> Arg {
+    let help = format!("{} [env: {}]", key.help, key.variable());
+    let arg = Arg::new(key.name).long(key.name).help(help).hide(key.is_hidden).value_name(key.value_name);
+    let arg = match key.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match key.shape {
+        Shape::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true),
+        Shape::List => arg.action(ArgAction::Append),
+        Shape::Text | Shape::Number { .. } => arg.action(ArgAction::Set),
+    }
+}
+
+fn inputs(command: Command, matches: &ArgMatches, working_dir: PathBuf) -> Inputs {
+    let mut flags = BTreeMap::new();
+    for key in KEYS.iter().filter(|key| key.is_flag_of(command)) {
+        if let Ok(Some(texts)) = matches.try_get_many::<String>(key.name) {
+            flags.insert(key.name, texts.cloned().collect());
+        }
+    }
+    let config = matches.get_one::<String>("config").map(PathBuf::from);
+    Inputs { command, flags, config, environment: process_environment(), working_dir }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(line: &[&str]) -> Option<Inputs> {
+        let matches = command().try_get_matches_from(line).ok()?;
+        let (name, matches) = matches.subcommand()?;
+        let of = if name == "dev" { Command::Dev } else { Command::Start };
+        Some(inputs(of, matches, PathBuf::new()))
+    }
+
+    fn flags(line: &[&str]) -> Vec<(&'static str, Vec<String>)> {
+        given(line).expect("the line is accepted").flags.into_iter().collect()
+    }
+
+    #[test]
+    fn table_of_keys_makes_a_valid_command() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_arrive_under_their_keys() {
+        let all = flags(&["inngest", "dev", "-u", "a", "--sdk-url", "b", "-p", "1", "--persist", "--no-poll=false"]);
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            all,
+            vec![
+                ("no-poll", vec![text("false")]),
+                ("persist", vec![text("true")]),
+                ("port", vec![text("1")]),
+                ("sdk-url", vec![text("a"), text("b")]),
+            ]
+        );
+    }
+
+    #[test]
+    fn log_flags_stand_on_either_side_of_the_command() {
+        assert_eq!(flags(&["inngest", "--json", "dev"]), flags(&["inngest", "dev", "--json"]));
+        assert_eq!(flags(&["inngest", "-l", "debug", "start"]), flags(&["inngest", "start", "--log-level", "debug"]));
+    }
+
+    #[test]
+    fn commands_refuse_each_others_flags() {
+        for line in [
+            ["inngest", "dev", "--signing-key", "12"],
+            ["inngest", "dev", "--redis-uri", "x"],
+            ["inngest", "start", "--persist", "--json"],
+            ["inngest", "start", "--no-discovery", "--json"],
+        ] {
+            assert!(given(&line).is_none(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The binary: reads settings, puts the parts together, runs them and exits with a meaningful code.
+//!
+//! Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal.
+
+mod args;
+mod banner;
+mod data_dir;
+mod listen;
+mod node;
+mod shutdown;
+mod telemetry;
+mod version;
+
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use inngest_config::{Inputs, load};
+
+use crate::args::Asked;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do about a closed standard error.
+            let _ = writeln!(stderr(), "Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let working_dir = std::env::current_dir().context("could not find the working directory")?;
+    match args::parse(working_dir) {
+        Asked::Version => version::print(),
+        Asked::Serve(inputs) => serve(&inputs),
+    }
+}
+
+fn serve(inputs: &Inputs) -> anyhow::Result<()> {
+    let loaded = load(inputs)?;
+    let wants_colour = !inputs.environment.contains_key("NO_COLOR");
+    telemetry::init(loaded.settings.log, wants_colour);
+    if let Some(file) = &loaded.file {
+        tracing::info!("settings file: {}", file.display());
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    runtime.block_on(node::run(&loaded))
+}

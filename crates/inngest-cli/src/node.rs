@@ -1,0 +1,159 @@
+//! One server process: puts the parts together, runs them, and takes them apart in order.
+
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use inngest_config::{AppSettings, Command, DatabaseSettings, Host, Loaded, Settings};
+use inngest_core::{
+    access::Actor,
+    ids::{DEFAULT_ENV, DEFAULT_ORG},
+    time::Clock,
+    wire::signature::SigningKey,
+};
+use inngest_devserver::{Scan, WatchSettings, defaults::PORTS, watch_apps};
+use inngest_executor::{AppClient, ExecutorSettings};
+use inngest_queue::{Queue, model::QueueSettings, worker::WorkerSettings};
+use inngest_server::{ConnectionLimits, ServerSettings, router, serve_with};
+use inngest_services::{Mode, Programs, ServiceSettings, Services};
+use inngest_state::{Place, Store, StoreSettings};
+
+use crate::{banner::banner, data_dir::DataDir, listen::listen, shutdown, telemetry::is_for_people};
+
+/// How long closing may take after everything has been drained: a last commit, the database's own files.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+/// Runs the server until a signal stops it.
+///
+/// # Errors
+/// What keeps it from starting. Once it serves, failures are answered to callers and logged.
+pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let ended = CancellationToken::new();
+    shutdown::on_signal(stop.clone(), &tasks, ended.clone())?;
+
+    // The port first: it is the quickest to fail, and callers queue up in it while the rest starts.
+    let listeners = listen(&settings.listen, settings.command).await?;
+    let address = listeners.first().context("nothing to listen on")?.local_addr()?;
+    let _directory = match &settings.database {
+        DatabaseSettings::Sqlite { directory } => Some(DataDir::claim(directory)?),
+        DatabaseSettings::Memory | DatabaseSettings::Postgres(_) => None,
+    };
+    serve(loaded, listeners, address, &tasks, &stop).await?;
+    ended.cancel();
+    tasks.close();
+    if tokio::time::timeout(CLOSE_TIME, tasks.wait()).await.is_err() {
+        warn!("some tasks did not end in time; what they were doing goes on after the next start");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Everything between opening the database and dropping the last handle to it.
+async fn serve(
+    loaded: &Loaded,
+    listeners: Vec<TcpListener>,
+    address: SocketAddr,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
+    let is_dev = settings.command == Command::Dev;
+    let programs = Programs::default();
+    let store = Store::open(&store_settings(&settings.database), programs.matcher(), tasks).await.map_err(explain)?;
+    let clock = Clock::starting_at(store.now().await?);
+    let queue = Queue::memory(clock.clone(), QueueSettings::default());
+    let client = AppClient::new(executor_settings(settings))?;
+    let services = Services::start(store, queue, client.clone(), service_settings(settings)?, tasks.clone(), stop.clone()).await?;
+
+    let server_settings = ServerSettings::new(is_dev, stop.clone(), tasks.clone());
+    let router = router(services.clone(), server_settings);
+    let limits = ConnectionLimits { drain_time: settings.engine.drain_timeout, ..ConnectionLimits::default() };
+    let actor = if is_dev { Actor::dev() } else { Actor::system(DEFAULT_ORG, DEFAULT_ENV) };
+    tasks.spawn(watch_apps(services.clone(), client, actor, watch_settings(&settings.apps, address.port()), stop.clone()));
+    if is_for_people(settings.log) {
+        print(&banner(settings, &own_url(&settings.listen.host, address)))?;
+    }
+    let workers = WorkerSettings { grace: settings.engine.drain_timeout, ..WorkerSettings::new(settings.engine.workers) };
+    let work = services.work(workers, tasks.clone(), stop.clone());
+    let (served, ()) = tokio::join!(serve_with(listeners, router, limits, stop.clone(), tasks.clone()), work);
+    served.context("could not serve")
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("could not write to standard output")
+}
+
+/// How this machine reaches the server.
+fn own_url(host: &Host, address: SocketAddr) -> String {
+    match address.ip() {
+        _ if host.is_loopback() => format!("http://localhost:{}", address.port()),
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
+        IpAddr::V4(_) | IpAddr::V6(_) => format!("http://{address}"),
+    }
+}
+
+fn store_settings(database: &DatabaseSettings) -> StoreSettings {
+    match database {
+        DatabaseSettings::Memory => StoreSettings::at(Place::Scratch),
+        DatabaseSettings::Sqlite { directory } => StoreSettings::at(Place::Directory(directory.clone())),
+        DatabaseSettings::Postgres(postgres) => StoreSettings {
+            // One connection is the writer's.
+            readers: postgres.max_open - 1,
+            ..StoreSettings::at(Place::Postgres(postgres.uri.expose().clone()))
+        },
+    }
+}
+
+fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
+    let mode = match settings.command {
+        Command::Dev => Mode::Dev,
+        Command::Start => Mode::Start,
+    };
+    let signing_key = settings.keys.signing_key.as_ref().map(|key| SigningKey::parse(key.expose()));
+    Ok(ServiceSettings {
+        retry_interval: settings.engine.retry_interval,
+        signing_keys: signing_key.transpose().context("the signing key cannot be used")?.into_iter().collect(),
+        event_keys: settings.keys.event_keys.iter().map(|key| key.expose().clone()).collect(),
+        ..ServiceSettings::new(mode)
+    })
+}
+
+fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {
+    let ports = PORTS.into_iter().chain(apps.extra_port).collect();
+    WatchSettings {
+        urls: apps.urls.clone(),
+        scan: apps.discover.then_some(Scan { ports, own_port }),
+        poll_healthy: apps.poll_healthy,
+        interval: apps.poll_interval,
+    }
+}
+
+/// Adds what a person can do about a database that does not open.
+fn explain(error: inngest_state::Error) -> anyhow::Error {
+    const ADVICE: [(&str, &str); 7] = [
+        ("not a database", "move the file away, or choose another directory with --sqlite-dir"),
+        ("malformed", "the file is damaged: restore a copy, or choose another directory with --sqlite-dir"),
+        ("disk is full", "make room on the disk, or choose another directory with --sqlite-dir"),
+        ("unable to open database file", "check who may write there, or choose another directory with --sqlite-dir"),
+        ("readonly database", "check who may write there, or choose another directory with --sqlite-dir"),
+        ("refused", "check that the server runs and that its address in --postgres-uri is right"),
+        ("authentication failed", "check the user and the password in --postgres-uri"),
+    ];
+    let error = anyhow::Error::new(error);
+    let text = format!("{error:#}");
+    match ADVICE.iter().find(|(sign, _)| text.contains(sign)) {
+        Some((_, advice)) => anyhow!("{text}; {advice}"),
+        None => error,
+    }
+}

@@ -1,0 +1,330 @@
+//! From texts to typed settings; every problem is found in one pass.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use crate::{
+    AppSettings, DatabaseSettings, EngineSettings, Host, KeySettings, ListenSettings, LogLevel,
+    LogSettings, PostgresSettings, Settings,
+    key::{Command, Key, Shape, find_key},
+    load::{Given, Inputs, Values},
+    problem::Problem,
+    secret::Secret,
+};
+
+const DEFAULT_PORT: u16 = 8288;
+const DEFAULT_POLL_SECONDS: u64 = 5;
+const DEFAULT_WORKERS: u64 = 100;
+const DEFAULT_SQLITE_DIR: &str = ".inngest";
+
+/// Turns values into settings. `None` only if a problem was pushed.
+pub(crate) fn settings(
+    inputs: &Inputs,
+    values: &Values,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Option<Settings> {
+    let mut reader = Reader {
+        inputs,
+        values,
+        problems,
+        warnings,
+    };
+    let listen = reader.listen();
+    let apps = reader.apps();
+    let engine = reader.engine();
+    let database = reader.database();
+    let keys = reader.keys();
+    let log = reader.log();
+    reader.refuse_redis();
+    reader.problems.is_empty().then_some(Settings {
+        command: inputs.command,
+        listen,
+        apps,
+        engine,
+        database,
+        keys,
+        log,
+    })
+}
+
+struct Reader<'a> {
+    inputs: &'a Inputs,
+    values: &'a Values,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn listen(&mut self) -> ListenSettings {
+        let host = match (self.text("host"), self.inputs.command) {
+            (Some((_, host)), _) => Host::Named(host.trim_matches(['[', ']']).to_owned()),
+            (None, Command::Dev) => Host::Loopback,
+            (None, Command::Start) => Host::Named("0.0.0.0".to_owned()),
+        };
+        if self.inputs.command == Command::Dev && !host.is_loopback() {
+            self.warnings.push(
+                "listening beyond this machine: `inngest dev` asks nobody for a key, so whoever reaches this address can run functions and read their data"
+                    .to_owned(),
+            );
+        }
+        let port = self.number("port", u64::from(DEFAULT_PORT));
+        ListenSettings {
+            host,
+            port: u16::try_from(port).unwrap_or(DEFAULT_PORT),
+        }
+    }
+
+    fn apps(&mut self) -> AppSettings {
+        let mut urls = Vec::new();
+        if let Some((key, given)) = self.given("sdk-url") {
+            for text in &given.texts {
+                match app_url(text) {
+                    Ok(url) if urls.contains(&url) => {}
+                    Ok(url) => urls.push(url),
+                    Err(message) => self.problems.push(Problem::new(
+                        given.place(key),
+                        format!("`{text}` {message}"),
+                    )),
+                }
+            }
+        }
+        let seconds = match self.number("poll-interval", DEFAULT_POLL_SECONDS) {
+            0 => DEFAULT_POLL_SECONDS,
+            seconds => seconds,
+        };
+        let dev = self.inputs.command == Command::Dev;
+        AppSettings {
+            urls,
+            discover: dev && !self.switch("no-discovery"),
+            extra_port: self
+                .inputs
+                .environment
+                .get("PORT")
+                .and_then(|port| port.parse().ok()),
+            poll_healthy: dev && !self.switch("no-poll"),
+            poll_interval: Duration::from_secs(seconds),
+        }
+    }
+
+    fn engine(&mut self) -> EngineSettings {
+        let workers =
+            usize::try_from(self.number("queue-workers", DEFAULT_WORKERS)).unwrap_or(usize::MAX);
+        let retry = self.number("retry-interval", 0);
+        let drain = match self.inputs.command {
+            Command::Dev => 3,
+            Command::Start => 25,
+        };
+        EngineSettings {
+            workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
+            retry_interval: (retry > 0).then(|| Duration::from_secs(retry)),
+            drain_timeout: Duration::from_secs(self.number("drain-timeout", drain)),
+        }
+    }
+
+    fn database(&mut self) -> DatabaseSettings {
+        let postgres = self.postgres();
+        let sqlite_dir = self.text("sqlite-dir");
+        let persist =
+            self.switch("persist") || sqlite_dir.is_some() || self.inputs.command == Command::Start;
+        if let Some(postgres) = postgres {
+            if sqlite_dir.is_some() {
+                self.warnings
+                    .push("sqlite-dir has no effect because postgres-uri is set".to_owned());
+            }
+            return DatabaseSettings::Postgres(postgres);
+        }
+        if !persist {
+            return DatabaseSettings::Memory;
+        }
+        let dir = sqlite_dir.map_or_else(|| DEFAULT_SQLITE_DIR.to_owned(), |(_, dir)| dir);
+        DatabaseSettings::Sqlite {
+            directory: self.inputs.working_dir.join(dir),
+        }
+    }
+
+    fn postgres(&mut self) -> Option<PostgresSettings> {
+        let max_open = self.number("postgres-max-open-conns", 100);
+        let max_idle = self.number("postgres-max-idle-conns", 10.min(max_open));
+        let idle_minutes = self.number("postgres-conn-max-idle-time", 5);
+        let life_minutes = self.number("postgres-conn-max-lifetime", 30);
+        let (place, uri) = self.text("postgres-uri")?;
+        if !(uri.starts_with("postgres://") || uri.starts_with("postgresql://")) {
+            self.problems.push(Problem::new(
+                place,
+                "must begin with postgres:// or postgresql://",
+            ));
+        }
+        if max_open < 2 {
+            self.problems.push(Problem::new(
+                "postgres-max-open-conns",
+                "must be at least 2",
+            ));
+        }
+        if max_idle > max_open {
+            self.problems.push(Problem::new(
+                "postgres-max-idle-conns",
+                format!(
+                    "is {max_idle}, which is more than postgres-max-open-conns ({max_open}) allows"
+                ),
+            ));
+        }
+        Some(PostgresSettings {
+            uri: Secret::new(uri),
+            max_open: u32::try_from(max_open).unwrap_or(u32::MAX),
+            max_idle: u32::try_from(max_idle).unwrap_or(u32::MAX),
+            idle_time: Duration::from_secs(idle_minutes * 60),
+            lifetime: Duration::from_secs(life_minutes * 60),
+        })
+    }
+
+    fn keys(&mut self) -> KeySettings {
+        if self.inputs.command == Command::Dev {
+            return KeySettings {
+                signing_key: None,
+                event_keys: Vec::new(),
+            };
+        }
+        let signing_key = self.text("signing-key");
+        match &signing_key {
+            None => self.problems.push(Problem::new("signing-key", required("signing-key"))),
+            Some((place, key)) if !is_signing_key(key) => self.problems.push(Problem::new(
+                place.as_str(),
+                "must be an even number of hexadecimal digits, with or without a prefix such as `signkey-prod-`",
+            )),
+            Some(_) => {}
+        }
+        let event_keys: Vec<Secret<String>> = self
+            .given("event-key")
+            .map(|(_, given)| {
+                given
+                    .texts
+                    .iter()
+                    .filter(|text| !text.trim().is_empty())
+                    .map(|text| Secret::new(text.trim().to_owned()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        if event_keys.is_empty() {
+            self.problems.push(Problem::new(
+                "at least one event-key",
+                required("event-key"),
+            ));
+        }
+        KeySettings {
+            signing_key: signing_key.map(|(_, key)| Secret::new(key)),
+            event_keys,
+        }
+    }
+
+    fn log(&mut self) -> LogSettings {
+        let level = match self.text("log-level") {
+            None if self.switch("verbose") => LogLevel::Debug,
+            None => LogLevel::Info,
+            Some((place, text)) => LogLevel::parse(&text).unwrap_or_else(|| {
+                self.problems.push(Problem::new(
+                    place,
+                    format!("is `{text}`, which is none of trace, debug, info, warn, error"),
+                ));
+                LogLevel::Info
+            }),
+        };
+        LogSettings {
+            level,
+            json: self.switch("json"),
+        }
+    }
+
+    fn refuse_redis(&mut self) {
+        if self.inputs.command == Command::Start
+            && let Some((place, _)) = self.text("redis-uri")
+        {
+            self.problems.push(Problem::new(
+                place,
+                "is not available yet in this version; leave it out: the schedule is kept in the server's memory and is read from the database again at start",
+            ));
+        }
+    }
+
+    fn given(&self, name: &'static str) -> Option<(&'static Key, &'a Given)> {
+        find_key(name).zip(self.values.get(name))
+    }
+
+    /// The value and how messages name its place; `None` when it was not set, or set to nothing.
+    fn text(&self, name: &'static str) -> Option<(String, String)> {
+        let (key, given) = self.given(name)?;
+        let text = given.texts.last()?.trim();
+        (!text.is_empty()).then(|| (given.place(key), text.to_owned()))
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        let Some((place, text)) = self.text(name) else {
+            return false;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.problems.push(Problem::new(
+                    place,
+                    format!("is `{text}`, but must be true or false"),
+                ));
+                false
+            }
+        }
+    }
+
+    fn number(&mut self, name: &'static str, default: u64) -> u64 {
+        let (Some((place, text)), Some(key)) = (self.text(name), find_key(name)) else {
+            return default;
+        };
+        let Shape::Number { min, max } = key.shape else {
+            return default;
+        };
+        match text.parse::<u64>() {
+            Ok(number) if (min..=max).contains(&number) => number,
+            _ => {
+                self.problems.push(Problem::new(
+                    place,
+                    format!("is `{text}`, but must be a whole number from {min} to {max}"),
+                ));
+                default
+            }
+        }
+    }
+}
+
+fn required(name: &str) -> String {
+    let variable = find_key(name).map(Key::variable).unwrap_or_default();
+    format!("is required; give --{name}, or set {variable} or {variable}_FILE")
+}
+
+fn is_signing_key(text: &str) -> bool {
+    let digits = match text.strip_prefix("signkey-") {
+        None => text,
+        Some(rest) => rest.split_once('-').map_or("", |(_, digits)| digits),
+    };
+    !digits.is_empty()
+        && digits.len() % 2 == 0
+        && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Adds `http://` where no scheme is given.
+fn app_url(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let url = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    let Some(rest) = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
+    else {
+        return Err("must begin with http:// or https://");
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
+        return Err("is not a URL such as http://localhost:3000/api/inngest");
+    }
+    Ok(url)
+}

@@ -1,0 +1,224 @@
+//! Settings as plain data: flag over environment over file over default, each value with its source, checked all at once.
+//!
+//! A leaf: it knows no other crate of the product, opens nothing but the settings file and the files that `_FILE` variables name,
+//! and gets the environment as a map, so that tests need none. One table ([`key::KEYS`]) is what flags, variables and file entries
+//! are made from. What a key means to a component is said at the component's own small struct below.
+
+mod check;
+mod file;
+pub mod key;
+mod load;
+mod problem;
+mod secret;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use crate::{
+    key::Command,
+    load::{Inputs, Source, load},
+    problem::{Problem, Problems},
+    secret::Secret,
+};
+
+/// Settings, where they came from, and what is to be said about them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The source of each key's value.
+    pub sources: BTreeMap<&'static str, Source>,
+    /// The settings file that was read.
+    pub file: Option<PathBuf>,
+    /// Combinations that work but may surprise, and keys that have no effect; to be logged at start.
+    pub warnings: Vec<String>,
+}
+
+/// Everything, one struct per subject.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is started.
+    pub command: Command,
+    /// Where to listen.
+    pub listen: ListenSettings,
+    /// Which apps to look for.
+    pub apps: AppSettings,
+    /// How work is done.
+    pub engine: EngineSettings,
+    /// Where everything is stored.
+    pub database: DatabaseSettings,
+    /// Who may call.
+    pub keys: KeySettings,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// The address.
+    pub host: Host,
+    /// The port; 0 lets the system choose one. Default 8288.
+    pub port: u16,
+}
+
+/// The address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// This machine only, by IPv4 and IPv6. The default of `dev`.
+    Loopback,
+    /// An address, or a name to look up.
+    Named(String),
+}
+
+impl Host {
+    /// Whether only this machine can connect.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Loopback => true,
+            Self::Named(name) => {
+                name == "localhost"
+                    || name
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+
+    /// The addresses that are known without a look-up; empty for a name.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let both = vec![
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        match self {
+            Self::Loopback => both,
+            Self::Named(name) if name == "localhost" => both,
+            Self::Named(name) => name
+                .parse()
+                .map(|address| vec![address])
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Which apps the server asks for their functions, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSettings {
+    /// Apps that are known by their URL, each with a scheme.
+    pub urls: Vec<String>,
+    /// Whether to look for apps on the usual local ports. Only in `dev`.
+    pub discover: bool,
+    /// A further port to look at: the variable `PORT`, which many frameworks take theirs from.
+    pub extra_port: Option<u16>,
+    /// Whether apps that work are asked again; apps whose sync failed always are. Only in `dev`.
+    pub poll_healthy: bool,
+    /// The pause between two rounds. Default 5 s. Too long: a changed app is seen late.
+    pub poll_interval: Duration,
+}
+
+/// How work is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Calls to apps at once by this process. Default 100.
+    pub workers: NonZeroUsize,
+    /// When set, the pause before a retry is this times the attempt; otherwise pauses grow by the built-in table.
+    pub retry_interval: Option<Duration>,
+    /// How long a stopping server waits for calls in flight. Default 3 s in `dev`, 25 s in `start`. A call that is cut off is made
+    /// again after the next start.
+    pub drain_timeout: Duration,
+}
+
+/// Where everything is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseSettings {
+    /// SQLite in memory: gone when the process ends. The default of `dev`.
+    Memory,
+    /// An SQLite file.
+    Sqlite {
+        /// The absolute path of the directory; the file in it is `main.db`.
+        directory: PathBuf,
+    },
+    /// A Postgres database.
+    Postgres(PostgresSettings),
+}
+
+/// How to reach Postgres.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// The connection URI, with the password.
+    pub uri: Secret<String>,
+    /// Most connections at once, at least 2. Default 100.
+    pub max_open: u32,
+    /// Connections kept while idle, at most `max_open`. Default 10.
+    pub max_idle: u32,
+    /// A connection that was idle for so long is closed. Default 5 min.
+    pub idle_time: Duration,
+    /// A connection older than this is replaced. Default 30 min.
+    pub lifetime: Duration,
+}
+
+/// Who may call. Both are empty in `dev`, which asks nobody for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// The key shared with apps, as it was given, with or without its prefix. Always set in `start`.
+    pub signing_key: Option<Secret<String>>,
+    /// The keys with which events may be sent; at least one in `start`.
+    pub event_keys: Vec<Secret<String>>,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least important level that is written.
+    pub level: LogLevel,
+    /// JSON even on a terminal; where there is no terminal it is JSON anyway.
+    pub json: bool,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says itself")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "trace" => Some(Self::Trace),
+            "debug" => Some(Self::Debug),
+            "info" => Some(Self::Info),
+            "warn" | "warning" => Some(Self::Warn),
+            "error" => Some(Self::Error),
+            _ => None,
+        }
+    }
+
+    /// The word for it, as log filters take it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The environment of this process. Variables that are not Unicode are left out.
+pub fn process_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

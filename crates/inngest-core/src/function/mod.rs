@@ -1,0 +1,4 @@
+//! Functions: their configuration and what triggers them.
+
+pub mod config;
+pub mod trigger;

@@ -1,0 +1,23 @@
+//! What the product means: domain types and decisions, without I/O.
+//!
+//! Nothing here is `async`, asks what time it is, or knows a database, a queue or a network. Every rule of the product can therefore be
+//! read, tested and fuzzed as values in, values out. Deliberately absent: storage forms of domain types (they live next to whoever
+//! stores them) and settings.
+
+pub mod ids;
+pub mod time;
+pub mod duration;
+pub mod json;
+pub mod limits;
+pub mod access;
+pub mod event;
+pub mod app;
+pub mod function;
+pub mod expr;
+pub mod cron;
+pub mod op;
+pub mod run;
+pub mod wait;
+pub mod job;
+pub mod page;
+pub mod wire;

@@ -1,0 +1,70 @@
+//! Every size, count and duration limit of the product, one constant each. Values are those of sdk-protocol section 9.
+
+use std::time::Duration;
+
+/// Retries of a function that sets none (so five attempts).
+pub const DEFAULT_RETRIES: u32 = 4;
+/// Most retries a function may ask for; more are clamped.
+pub const MAX_RETRIES: u32 = 20;
+/// Shortest and longest delay that an app may ask for before a retry.
+pub const RETRY_DELAY_MIN: Duration = Duration::from_secs(1);
+/// See [`RETRY_DELAY_MIN`].
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Most steps in one run.
+pub const STEPS_PER_RUN: usize = 1_000;
+/// Most ops in one reply.
+pub const OPS_PER_REPLY: usize = 1_000;
+/// Largest output or input of one step, in bytes of JSON.
+pub const STEP_BYTES: usize = 4 * 1024 * 1024;
+/// Largest decoded body of an app's reply, in bytes.
+pub const REPLY_BYTES: usize = 8 * 1024 * 1024;
+/// Largest body of a call to an app; a larger state is fetched by the app (`use_api`).
+pub const CALL_BYTES: usize = 4 * 1024 * 1024;
+/// Trigger events and step outputs of one run together, in bytes.
+pub const STATE_BYTES: usize = 32 * 1024 * 1024;
+/// Longest call to an app.
+pub const CALL_DURATION: Duration = Duration::from_secs(2 * 3_600);
+/// Largest event, in bytes of JSON as sent.
+pub const EVENT_BYTES: usize = 3 * 1024 * 1024;
+/// Most events in one request.
+pub const EVENTS_PER_REQUEST: usize = 5_000;
+/// Largest body of a request that sends events, in bytes.
+pub const INGEST_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Largest body of any other request, in bytes.
+pub const REQUEST_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Longest name of an event, in bytes.
+pub const EVENT_NAME_BYTES: usize = 512;
+/// Longest name in a trigger, in bytes.
+pub const TRIGGER_NAME_BYTES: usize = 255;
+/// Longest caller-given id of an event, in bytes.
+pub const EVENT_KEY_BYTES: usize = 512;
+/// Longest sleep and longest wait for an event.
+pub const SLEEP_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// How long an invoke or a wait for a signal lasts when it names no timeout, and how long a cancel rule lives.
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(365 * 86_400);
+/// Most triggers of one function.
+pub const TRIGGERS: usize = 10;
+/// Most cancel rules of one function.
+pub const CANCELS: usize = 5;
+/// Most step concurrency limits of one function.
+pub const CONCURRENCY_LIMITS: usize = 2;
+/// Most functions of one app.
+pub const FUNCTIONS_PER_APP: usize = 2_000;
+/// How long the same event id starts no second run of a function.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
+/// Earliest and latest `ts` of an event: 1980-01-01 and 2100-01-01, in ms.
+pub const EVENT_TS_MIN: i64 = 315_532_800_000;
+/// See [`EVENT_TS_MIN`].
+pub const EVENT_TS_MAX: i64 = 4_102_444_800_000;
+/// How much of a foreign reply is kept in an error, in bytes.
+pub const ERROR_BODY_BYTES: usize = 8_192;
+/// Most redirects that one call follows.
+pub const REDIRECTS: usize = 10;
+/// How long an app may take to answer a sync, and a probe of discovery.
+pub const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
+/// See [`SYNC_TIMEOUT`].
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most events of a waited-for name that a new wait looks back over.
+pub const LOOK_BACK_EVENTS: u64 = 5_000;
+/// How often one worker goes on with the same run before it hands it back to the schedule.
+pub const CONTINUATIONS: u32 = 50;

@@ -1,0 +1,86 @@
+//! The life of a run, and what one reply of an app makes of it.
+
+pub mod decide;
+pub mod progress;
+pub mod reply;
+pub mod retry;
+pub mod status;
+
+use crate::{
+    ids::{AppId, EventId, FunctionId, RunId},
+    json::Json,
+    time::Timestamp,
+};
+
+pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
+
+/// One execution of a function, as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// The app of its function.
+    pub app: AppId,
+    /// Its function.
+    pub function: FunctionId,
+    /// The version of the function under which it was scheduled.
+    pub function_version: u32,
+    /// Where it is in its life.
+    pub status: RunStatus,
+    /// Why it was never executed; set exactly when it was skipped.
+    pub skip_reason: Option<SkipReason>,
+    /// The events that started it; never empty.
+    pub events: Vec<EventId>,
+    /// The name of the first event.
+    pub event_name: String,
+    /// The cron schedule that started it.
+    pub cron: Option<String>,
+    /// The first run that this one repeats.
+    pub original: Option<RunId>,
+    /// Who waits for its result: `<run id>.<step id>`.
+    pub correlation: Option<String>,
+    /// When it was scheduled.
+    pub queued_at: Timestamp,
+    /// When its app was first called.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, and with what.
+    pub ended: Option<Ended>,
+    /// Grows with each change; never down.
+    pub revision: u64,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// The return value of a completed run, the error object of a failed one, the reason of a cancelled one.
+    pub output: Json,
+}
+
+/// A step of a run, as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRecord {
+    /// The run.
+    pub run: RunId,
+    /// The hashed id.
+    pub step: crate::ids::StepId,
+    /// The display name.
+    pub name: String,
+    /// What it does.
+    pub kind: StepKind,
+    /// Where it is in its life.
+    pub status: StepStatus,
+    /// The memo that apps get, once it has ended.
+    pub memo: Option<Json>,
+    /// Its place in the stack, from 0, once it has ended.
+    pub position: Option<u32>,
+    /// Attempts that failed.
+    pub failed_attempts: u32,
+    /// When it was first reported.
+    pub queued_at: Timestamp,
+    /// When its code began, as the app measured it or as we saw it.
+    pub started_at: Option<Timestamp>,
+    /// When its result was stored.
+    pub ended_at: Option<Timestamp>,
+}

@@ -1,0 +1,58 @@
+//! Service errors as GraphQL errors: `extensions.code` says what kind, `extensions.reason` is the same word as REST's `code`.
+
+use async_graphql::{Context, Error, ErrorExtensionValues};
+
+use inngest_services::{Error as ServiceError, Kind};
+
+use crate::{error::shown, graphql::asking::asking};
+
+/// A service error as seen by a client; errors of ours are logged here.
+pub(crate) fn failed(ctx: &Context<'_>, error: &ServiceError) -> Error {
+    as_error(error, &asking(ctx).request_id)
+}
+
+/// The same outside of a resolver.
+pub(crate) fn as_error(error: &ServiceError, request_id: &str) -> Error {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code(error));
+    extensions.set("reason", error.code());
+    Error { message: shown(error, request_id), source: None, extensions: Some(extensions) }
+}
+
+/// An argument that the schema allows but we do not.
+pub(crate) fn bad_input(message: impl Into<String>) -> Error {
+    with_code("BAD_USER_INPUT", message)
+}
+
+/// A cursor that is not one of ours.
+pub(crate) fn bad_cursor() -> Error {
+    with_code("INVALID_CURSOR", "this cursor is not one of ours; start again without it")
+}
+
+fn with_code(code: &'static str, message: impl Into<String>) -> Error {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    Error { message: message.into(), source: None, extensions: Some(extensions) }
+}
+
+/// The code of a top-level error.
+pub(crate) fn code(error: &ServiceError) -> &'static str {
+    match error.kind() {
+        Kind::Malformed if error.code() == "invalid_cursor" => "INVALID_CURSOR",
+        Kind::Malformed | Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::TooLarge => "BAD_USER_INPUT",
+        Kind::Unauthenticated => "UNAUTHENTICATED",
+        Kind::Forbidden => "FORBIDDEN",
+        Kind::Limited => "RATE_LIMITED",
+        Kind::Unavailable => "UNAVAILABLE",
+        Kind::Internal => "INTERNAL",
+    }
+}
+
+/// A lookup whose "not found" is null. The outer option keeps one failing field from blanking its parent.
+pub(crate) fn nullable<T>(ctx: &Context<'_>, found: Result<T, ServiceError>) -> Option<Result<T, Error>> {
+    match found {
+        Ok(value) => Some(Ok(value)),
+        Err(error) if error.kind() == Kind::NotFound => None,
+        Err(error) => Some(Err(failed(ctx, &error))),
+    }
+}

@@ -1,0 +1,194 @@
+//! `/graphql` over HTTP: POST for queries and mutations; GET for websockets and, in dev, for a page to try things out.
+
+use std::panic::AssertUnwindSafe;
+
+use async_graphql::parser::types::OperationType;
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, Request, State, WebSocketUpgrade},
+    response::{Html, IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::{
+    auth, body,
+    error::{shown, status},
+    graphql::{
+        asking::Asking,
+        document::{self, Prepared, Refusal},
+        error::code,
+        limits, loaders,
+        response::{self, Answer},
+        stage::Stage,
+        ws,
+    },
+    middleware::RequestId,
+    rest::problem::Problem,
+    state::AppState,
+};
+
+const GRAPHQL_JSON: &str = "application/graphql-response+json";
+const JSON: &str = "application/json";
+
+/// `POST /graphql`.
+pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let request_id = RequestId::of(&parts.extensions);
+    let Some(media) = acceptable(&parts.headers) else {
+        let message = format!("answers are {GRAPHQL_JSON} or {JSON}");
+        return Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message, &request_id).into_response();
+    };
+    let (status, answer) = match execute(&state, &parts.headers, body, &request_id).await {
+        Ok(done) => done,
+        Err(refusal) => (refusal.status, Answer::refusal(refusal, &request_id)),
+    };
+    respond(status, &answer, media)
+}
+
+async fn execute(state: &AppState, headers: &HeaderMap, body: Body, request_id: &str) -> Result<(StatusCode, Answer), Refusal> {
+    if !is_json(headers) {
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", "the body must be application/json"));
+    }
+    let actor = auth::actor(state, headers).map_err(|error| Refusal::new(status(error.kind()), code(&error), shown(&error, request_id)))?;
+    let body = body::read(headers, body, state.settings.graphql_body_bytes)
+        .await
+        .map_err(|problem| Refusal::new(problem.status(), "OPERATION_TOO_LARGE", problem.message()))?;
+    let prepared = document::prepare(document::read(&body)?)?;
+    if prepared.kind == OperationType::Subscription {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", "subscriptions need a websocket on this path"));
+    }
+    run(state, prepared, Asking { services: state.services.clone(), actor, request_id: request_id.to_owned() }).await
+}
+
+/// Executes one query or mutation within its time.
+pub(crate) async fn run(state: &AppState, prepared: Prepared, asking: Asking) -> Result<(StatusCode, Answer), Refusal> {
+    let stage = Stage::default();
+    let request_id = asking.request_id.clone();
+    let time = if prepared.kind == OperationType::Mutation { limits::MUTATION_TIME } else { limits::QUERY_TIME };
+    let request = prepared.request.data(stage.clone()).data(loaders::loaders(asking.clone())).data(asking);
+    let execution = AssertUnwindSafe(state.schema.execute(request)).catch_unwind();
+    match tokio::time::timeout(time, execution).await {
+        Ok(Ok(response)) => Ok(response::finish(response, &stage, &request_id)),
+        Ok(Err(_)) => {
+            tracing::error!(request.id = request_id, "a resolver panicked");
+            let message = "something went wrong on our side; the request id names the log entry";
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message))
+        }
+        Err(_) => {
+            let message = format!("the operation took longer than {} s", time.as_secs());
+            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", message))
+        }
+    }
+}
+
+fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response {
+    let body = serde_json::to_vec(answer).expect("answers hold only JSON values");
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(if media == JSON { "application/json; charset=utf-8" } else { "application/graphql-response+json; charset=utf-8" }));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    crate::sdk::error::wait_hint(status, &mut response);
+    response
+}
+
+/// Whether the body is declared as JSON; anything else could be sent by a foreign page without being asked first.
+fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    declared.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON))
+}
+
+/// The media type of the answer; none when the client takes neither.
+fn acceptable(headers: &HeaderMap) -> Option<&'static str> {
+    let mut listed = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).peekable();
+    if listed.peek().is_none() {
+        return Some(GRAPHQL_JSON);
+    }
+    let mut found = None;
+    for entry in listed {
+        let mut parts = entry.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let is_refused = parts.any(|part| matches!(part.to_ascii_lowercase().as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        if is_refused {
+            continue;
+        }
+        match media.as_str() {
+            GRAPHQL_JSON | "*/*" | "application/*" => return Some(GRAPHQL_JSON),
+            JSON => found = Some(JSON),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `GET /graphql`: a websocket, or the explorer in dev.
+pub(crate) async fn get(State(state): State<AppState>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let request_id = RequestId::of(&parts.extensions);
+    let wants_socket = parts.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        || parts.extensions.get::<hyper::ext::Protocol>().is_some();
+    if wants_socket {
+        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+            Ok(upgrade) => ws::upgrade(&state, &parts.headers, upgrade, &request_id),
+            Err(rejection) => rejection.into_response(),
+        };
+    }
+    if state.settings.dev {
+        return Html(include_str!("explorer.html")).into_response();
+    }
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "GraphQL is served by POST and by websocket", &request_id).into_response()
+}
+
+/// `GET /graphql/schema.graphql`: the schema as text, for callers who may use it.
+pub(crate) async fn schema_text(State(state): State<AppState>, request: Request) -> Response {
+    let request_id = RequestId::of(request.extensions());
+    match auth::actor(&state, request.headers()) {
+        Ok(_) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], super::sdl()).into_response(),
+        Err(error) => Problem::of(&error, &request_id).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_type_of_the_answer_follows_accept() {
+        for (accept, expected) in [
+            (None, Some(GRAPHQL_JSON)),
+            (Some("*/*"), Some(GRAPHQL_JSON)),
+            (Some("application/json"), Some(JSON)),
+            (Some("application/json, application/graphql-response+json"), Some(GRAPHQL_JSON)),
+            (Some("application/json, */*;q=0.1"), Some(GRAPHQL_JSON)),
+            (Some("application/graphql-response+json;q=0, application/json"), Some(JSON)),
+            (Some("text/html"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(acceptable(&headers), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn only_declared_json_is_read() {
+        for (declared, expected) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("Application/JSON", true),
+            ("text/plain", false),
+            ("multipart/form-data; boundary=x", false),
+            ("application/jsonp", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, declared.parse().unwrap());
+            assert_eq!(is_json(&headers), expected, "{declared}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

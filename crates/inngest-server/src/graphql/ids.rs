@@ -1,0 +1,119 @@
+//! Global ids: `<prefix>_<native id>`. Arguments that name their type also take the bare native id, as people copy it from logs.
+
+use std::{fmt::Display, str::FromStr};
+
+use async_graphql::{Error, ID};
+
+use inngest_core::ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId};
+
+use crate::graphql::error::bad_input;
+
+/// A native id with a prefix of its own.
+pub(crate) trait GlobalId: Display + FromStr {
+    const PREFIX: &'static str;
+
+    fn global(&self) -> ID {
+        ID(format!("{}_{self}", Self::PREFIX))
+    }
+}
+
+impl GlobalId for EnvId {
+    const PREFIX: &'static str = "env";
+}
+impl GlobalId for AppId {
+    const PREFIX: &'static str = "app";
+}
+impl GlobalId for FunctionId {
+    const PREFIX: &'static str = "fn";
+}
+impl GlobalId for EventId {
+    const PREFIX: &'static str = "evt";
+}
+impl GlobalId for RunId {
+    const PREFIX: &'static str = "run";
+}
+
+/// Reads an argument of a known type.
+///
+/// # Errors
+/// `BAD_USER_INPUT` when it has another type's prefix or is no id at all.
+pub(crate) fn parse<T: GlobalId>(id: &ID) -> Result<T, Error> {
+    let native = match id.split_once('_') {
+        Some((prefix, native)) if prefix == T::PREFIX => native,
+        Some(_) => return Err(bad_input(format!("`{}` does not begin with `{}_`", cut(id), T::PREFIX))),
+        None => id.as_str(),
+    };
+    native.parse().map_err(|_| bad_input(format!("`{}` is not an id of this kind", cut(id))))
+}
+
+pub(crate) fn parse_all<T: GlobalId>(ids: &[ID]) -> Result<Vec<T>, Error> {
+    ids.iter().map(parse).collect()
+}
+
+/// The id of a step: its run and its hashed id.
+pub(crate) fn step(run: RunId, step: &StepId) -> ID {
+    ID(format!("step_{run}.{step}"))
+}
+
+/// The id of an attempt at a step.
+pub(crate) fn attempt(run: RunId, step: &StepId, number: u32) -> ID {
+    ID(format!("att_{run}.{step}.{number}"))
+}
+
+/// What a global id points at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Environment(EnvId),
+    App(AppId),
+    Function(FunctionId),
+    Event(EventId),
+    Run(RunId),
+    Step(RunId, StepId),
+}
+
+/// Reads a global id of any type; none when nothing can be found under it.
+pub(crate) fn target(id: &ID) -> Option<Target> {
+    let (prefix, native) = id.split_once('_')?;
+    match prefix {
+        EnvId::PREFIX => native.parse().ok().map(Target::Environment),
+        AppId::PREFIX => native.parse().ok().map(Target::App),
+        FunctionId::PREFIX => native.parse().ok().map(Target::Function),
+        EventId::PREFIX => native.parse().ok().map(Target::Event),
+        RunId::PREFIX => native.parse().ok().map(Target::Run),
+        "step" => {
+            let (run, step) = native.split_once('.')?;
+            Some(Target::Step(run.parse().ok()?, StepId::parse(step).ok()?))
+        }
+        _ => None,
+    }
+}
+
+fn cut(id: &ID) -> String {
+    id.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use inngest_core::ids::DEFAULT_ENV;
+
+    use super::*;
+
+    #[test]
+    fn global_and_bare_ids_are_read_and_other_prefixes_are_not() {
+        let run = RunId::from_raw(ulid::Ulid(7));
+        assert_eq!(parse::<RunId>(&run.global()).unwrap(), run);
+        assert_eq!(parse::<RunId>(&ID(run.to_string())).unwrap(), run);
+        for bad in [ID(format!("evt_{run}")), ID("run_x".into()), ID(String::new()), DEFAULT_ENV.global()] {
+            assert!(parse::<RunId>(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn any_global_id_names_its_target() {
+        let (run, hash) = (RunId::from_raw(ulid::Ulid(7)), StepId::parse("abc").unwrap());
+        assert_eq!(target(&step(run, &hash)), Some(Target::Step(run, hash)));
+        assert_eq!(target(&DEFAULT_ENV.global()), Some(Target::Environment(DEFAULT_ENV)));
+        assert_eq!(target(&ID(run.to_string())), None);
+        assert_eq!(target(&ID("zzz_1".into())), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Batched loading: for a list of fifty runs, one service call for their functions, not fifty.
+//!
+//! One set per operation. Nothing is cached, because an operation may be a subscription that lives for hours.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use async_graphql::{
+    Context, Error,
+    dataloader::{DataLoader, Loader},
+    runtime::{TokioSpawner, TokioTimer},
+};
+
+use inngest_core::{
+    app::{App, Function},
+    event::Event,
+    ids::{AppId, EventId, FunctionId, RunId},
+    run::{Run, StepRecord},
+};
+use inngest_services::{Error as ServiceError, FailedAttempt};
+
+use crate::graphql::{asking::Asking, error::failed};
+
+/// Loads for one asking side.
+pub(crate) struct Batches(Asking);
+
+/// The steps of a run, in the order they were found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct StepsOf(pub(crate) RunId);
+
+/// The failed attempts of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AttemptsOf(pub(crate) RunId);
+
+/// The runs that an event started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RunsOf(pub(crate) EventId);
+
+pub(crate) fn loaders(asking: Asking) -> DataLoader<Batches> {
+    DataLoader::new(Batches(asking), TokioSpawner::current(), TokioTimer::default()).max_batch_size(500)
+}
+
+/// Loads one value by its key; `None` when there is none or it is not the caller's to see.
+pub(crate) async fn load<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>, Error>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<ServiceError>>,
+{
+    ctx.data_unchecked::<DataLoader<Batches>>().load_one(key).await.map_err(|error| failed(ctx, &error))
+}
+
+/// Loads many values by their keys.
+pub(crate) async fn load_many<K>(ctx: &Context<'_>, keys: Vec<K>) -> Result<HashMap<K, <Batches as Loader<K>>::Value>, Error>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<ServiceError>>,
+{
+    ctx.data_unchecked::<DataLoader<Batches>>().load_many(keys).await.map_err(|error| failed(ctx, &error))
+}
+
+impl Loader<AppId> for Batches {
+    type Value = App;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[AppId]) -> Result<HashMap<AppId, App>, Self::Error> {
+        Ok(self.0.services.apps().get_many(&self.0.actor, keys).await?)
+    }
+}
+
+impl Loader<FunctionId> for Batches {
+    type Value = Function;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[FunctionId]) -> Result<HashMap<FunctionId, Function>, Self::Error> {
+        Ok(self.0.services.functions().get_many(&self.0.actor, keys).await?)
+    }
+}
+
+impl Loader<EventId> for Batches {
+    type Value = Event;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[EventId]) -> Result<HashMap<EventId, Event>, Self::Error> {
+        Ok(self.0.services.events().get_many(&self.0.actor, keys).await?)
+    }
+}
+
+impl Loader<StepsOf> for Batches {
+    type Value = Vec<StepRecord>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[StepsOf]) -> Result<HashMap<StepsOf, Self::Value>, Self::Error> {
+        let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.services.runs().steps_of(&self.0.actor, &ids).await?;
+        Ok(found.into_iter().map(|(id, steps)| (StepsOf(id), steps)).collect())
+    }
+}
+
+impl Loader<AttemptsOf> for Batches {
+    type Value = Vec<FailedAttempt>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[AttemptsOf]) -> Result<HashMap<AttemptsOf, Self::Value>, Self::Error> {
+        let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.services.runs().attempts_of(&self.0.actor, &ids).await?;
+        Ok(found.into_iter().map(|(id, attempts)| (AttemptsOf(id), attempts)).collect())
+    }
+}
+
+impl Loader<RunsOf> for Batches {
+    type Value = Vec<Run>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[RunsOf]) -> Result<HashMap<RunsOf, Self::Value>, Self::Error> {
+        let ids: Vec<EventId> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.services.runs().of_events(&self.0.actor, &ids).await?;
+        Ok(found.into_iter().map(|(id, runs)| (RunsOf(id), runs)).collect())
+    }
+}

@@ -1,0 +1,80 @@
+//! GraphQL: the schema, and its two transports on one path (`/graphql`): POST for one operation, a websocket for many.
+//!
+//! The schema holds no state. Who asks, the services and the loaders come with each operation, so nothing of one caller can be seen by
+//! another.
+
+mod asking;
+mod connection;
+mod document;
+mod error;
+pub(crate) mod http;
+mod ids;
+mod loaders;
+mod mutation;
+mod objects;
+mod query;
+mod response;
+mod scalars;
+mod stage;
+mod subscription;
+mod ws;
+mod ws_protocol;
+
+use async_graphql::{SDLExportOptions, Schema};
+
+use mutation::Mutation;
+use query::Query;
+use subscription::Subscription;
+
+pub(crate) type ApiSchema = Schema<Query, Mutation, Subscription>;
+
+/// Limits of one operation. All are published by `server.limits`.
+pub(crate) mod limits {
+    use std::time::Duration;
+
+    /// Deepest selection; tools need 13 for the standard introspection query.
+    pub(crate) const DEPTH: usize = 15;
+    /// Highest complexity.
+    pub(crate) const COMPLEXITY: usize = 20_000;
+    /// Most aliases in one document.
+    pub(crate) const ALIASES: usize = 60;
+    /// Most directives on one field.
+    pub(crate) const DIRECTIVES: usize = 5;
+    /// Longest document, in bytes.
+    pub(crate) const DOCUMENT_BYTES: usize = 64 * 1024;
+    /// Most root fields of one mutation.
+    pub(crate) const MUTATION_FIELDS: usize = 20;
+    /// Longest execution of a query.
+    pub(crate) const QUERY_TIME: Duration = Duration::from_secs(10);
+    /// Longest execution of a mutation.
+    pub(crate) const MUTATION_TIME: Duration = Duration::from_secs(30);
+    /// Most operations running on one websocket.
+    pub(crate) const OPERATIONS_PER_SOCKET: usize = 50;
+}
+
+/// Builds the schema with its limits.
+pub(crate) fn schema() -> ApiSchema {
+    Schema::build(Query, Mutation::new(), Subscription)
+        .register_output_type::<objects::feed::FeedMessage>()
+        .limit_depth(limits::DEPTH)
+        .limit_complexity(limits::COMPLEXITY)
+        .limit_aliases(limits::ALIASES)
+        .limit_directives(limits::DIRECTIVES)
+        .extension(stage::Stages)
+        .finish()
+}
+
+/// The schema as text, sorted, as it stands in `schema.graphql`.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .use_space_ident()
+        .prefer_single_line_descriptions();
+    schema().sdl_with_options(options)
+}
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

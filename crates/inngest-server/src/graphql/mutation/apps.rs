@@ -1,0 +1,122 @@
+//! Syncing and removing apps.
+
+use async_graphql::{Context, Error, ID, InputObject, Object, OneofObject, SimpleObject};
+
+use inngest_core::{app::App, ids::AppId};
+use inngest_services::Error as ServiceError;
+
+use crate::graphql::{
+    asking::asking,
+    ids,
+    loaders::load,
+    objects::{app::AppObject, environment::EnvironmentObject, user_error::UserError},
+    scalars::UrlText,
+};
+
+#[derive(Default)]
+pub(super) struct AppMutations;
+
+/// App to sync.
+#[derive(InputObject)]
+struct SyncAppInput {
+    /// By URL or by id.
+    target: SyncTargetInput,
+}
+
+/// How to find the app to sync.
+#[derive(OneofObject)]
+enum SyncTargetInput {
+    /// A URL that may be new.
+    Url(SyncUrlInput),
+    /// A known app at its known URL.
+    AppId(ID),
+}
+
+/// URL to sync.
+#[derive(InputObject)]
+struct SyncUrlInput {
+    /// Environment to register in.
+    environment_id: ID,
+    /// Serve URL.
+    url: UrlText,
+}
+
+/// Result of syncApp.
+#[derive(SimpleObject)]
+struct SyncAppPayload {
+    /// The app.
+    app: Option<AppObject>,
+    /// Expected failures; empty on success.
+    errors: Vec<UserError>,
+}
+
+/// App to archive.
+#[derive(InputObject)]
+struct RemoveAppInput {
+    /// The app.
+    app_id: ID,
+}
+
+/// Result of removeApp.
+#[derive(SimpleObject)]
+struct RemoveAppPayload {
+    /// The archived app.
+    app: Option<AppObject>,
+    /// Expected failures; empty on success.
+    errors: Vec<UserError>,
+}
+
+/// Syncing and removing apps.
+#[Object]
+impl AppMutations {
+    /// Syncs an app by URL or again by id. Needs APPS_MANAGE.
+    async fn sync_app(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: SyncAppInput) -> Result<SyncAppPayload, Error> {
+        let asking = asking(ctx);
+        let refused = |error: &ServiceError, path: &[&str], id: Option<&ID>| {
+            Ok(SyncAppPayload { app: None, errors: vec![UserError::sort(error, path, id, &asking.request_id)?] })
+        };
+        let (url, path) = match input.target {
+            SyncTargetInput::Url(target) => {
+                EnvironmentObject::check(asking, &target.environment_id)?;
+                (target.url.0, ["input", "target", "url"])
+            }
+            SyncTargetInput::AppId(id) => match find(ctx, &id).await? {
+                Ok(app) => (app.url, ["input", "target", "appId"]),
+                Err(missing) => return refused(&missing, &["input", "target", "appId"], Some(&id)),
+            },
+        };
+        match asking.services.apps().sync(&asking.actor, &url).await {
+            Ok(report) => {
+                let app = match report.app {
+                    Some(id) => load(ctx, id).await?.map(AppObject),
+                    None => None,
+                };
+                Ok(SyncAppPayload { app, errors: Vec::new() })
+            }
+            Err(error) => refused(&error, &path, None),
+        }
+    }
+
+    /// Archives an app and its functions. Needs APPS_MANAGE.
+    async fn remove_app(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: RemoveAppInput) -> Result<RemoveAppPayload, Error> {
+        let asking = asking(ctx);
+        let refused = |error: &ServiceError| {
+            let errors = vec![UserError::sort(error, &["input", "appId"], Some(&input.app_id), &asking.request_id)?];
+            Ok(RemoveAppPayload { app: None, errors })
+        };
+        let app = match find(ctx, &input.app_id).await? {
+            Ok(app) => app,
+            Err(missing) => return refused(&missing),
+        };
+        match asking.services.apps().remove(&asking.actor, &app.url).await {
+            Ok(()) => Ok(RemoveAppPayload { app: load(ctx, app.id).await?.map(AppObject), errors: Vec::new() }),
+            Err(error) => refused(&error),
+        }
+    }
+}
+
+/// The app with this id, or the error that says that there is none.
+async fn find(ctx: &Context<'_>, id: &ID) -> Result<Result<App, ServiceError>, Error> {
+    let id: AppId = ids::parse(id)?;
+    Ok(load(ctx, id).await?.ok_or_else(|| ServiceError::NotFound { what: "app", id: id.to_string() }))
+}

@@ -1,0 +1,128 @@
+//! Apps.
+
+use async_graphql::{Context, Enum, Error, ID, Object};
+
+use inngest_core::app::App;
+
+use crate::graphql::{
+    asking::asking,
+    connection::{self, Counted, Page},
+    error::failed,
+    ids::GlobalId,
+    objects::{environment::EnvironmentObject, filter::FunctionFilter, function::FunctionObject},
+    scalars::{DateTime, UrlText, UuidText},
+};
+
+/// Group of functions served by one SDK client.
+pub(crate) struct AppObject(pub(crate) App);
+
+/// How the server reaches an app.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppMethod {
+    /// HTTP calls to the serve URL.
+    Serve,
+}
+
+/// Group of functions served by one SDK client.
+#[Object(name = "App")]
+impl AppObject {
+    /// Global id, prefix app.
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.global()
+    }
+
+    /// Native id.
+    async fn app_id(&self) -> UuidText {
+        UuidText(self.0.id.to_string())
+    }
+
+    /// Id given in code.
+    async fn external_id(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Display name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Owner.
+    async fn environment(&self, ctx: &Context<'_>) -> EnvironmentObject {
+        EnvironmentObject::of(asking(ctx))
+    }
+
+    /// How the server reaches the app.
+    async fn method(&self) -> AppMethod {
+        AppMethod::Serve
+    }
+
+    /// Serve URL.
+    async fn url(&self) -> Option<UrlText> {
+        Some(UrlText(self.0.url.clone()))
+    }
+
+    /// Language reported by the SDK.
+    async fn sdk_language(&self) -> &str {
+        &self.0.sdk_language
+    }
+
+    /// Version reported by the SDK.
+    async fn sdk_version(&self) -> &str {
+        &self.0.sdk_version
+    }
+
+    /// Web framework reported by the SDK.
+    async fn framework(&self) -> Option<&str> {
+        self.0.framework.as_deref()
+    }
+
+    /// Version given in code.
+    async fn app_version(&self) -> Option<&str> {
+        self.0.version.as_deref()
+    }
+
+    /// Hash of the last registration.
+    async fn checksum(&self) -> Option<&str> {
+        Some(self.0.checksum.as_str()).filter(|checksum| !checksum.is_empty())
+    }
+
+    /// Why the last sync failed; null when it succeeded.
+    async fn last_error(&self) -> Option<&str> {
+        self.0.error.as_deref()
+    }
+
+    /// Archived apps start no new runs.
+    async fn is_archived(&self) -> bool {
+        self.0.archived_at.is_some()
+    }
+
+    /// When it was archived.
+    async fn archived_at(&self) -> Option<DateTime> {
+        self.0.archived_at.map(DateTime)
+    }
+
+    /// First sync.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// Number of live functions.
+    #[graphql(complexity = 10)]
+    async fn function_count(&self, ctx: &Context<'_>) -> Result<i32, Error> {
+        let asking = asking(ctx);
+        let functions = asking.services.functions().list(&asking.actor, Some(self.0.id), false).await;
+        functions.map(|list| i32::try_from(list.len()).unwrap_or(i32::MAX)).map_err(|error| failed(ctx, &error))
+    }
+
+    /// Functions, by slug.
+    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    async fn functions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
+    ) -> Result<Page<FunctionObject, Counted>, Error> {
+        FunctionFilter::list(filter.unwrap_or_default(), ctx, Some(self.0.id), (first, after.as_deref())).await
+    }
+}

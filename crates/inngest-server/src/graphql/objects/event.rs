@@ -1,0 +1,108 @@
+//! Events.
+
+use async_graphql::{Context, Error, ID, Object};
+
+use inngest_core::{event::Event, run::RunStatus};
+
+use crate::graphql::{
+    asking::asking,
+    connection::{self, Page, RunPage},
+    ids::GlobalId,
+    loaders::{RunsOf, load},
+    objects::{
+        environment::EnvironmentObject,
+        run::{RunObject, RunStatusCounts},
+    },
+    scalars::{DateTime, JsonScalar, UlidText},
+};
+
+/// One received event.
+pub(crate) struct EventObject(pub(crate) Event);
+
+/// One received event.
+#[Object(name = "Event")]
+impl EventObject {
+    /// Global id, prefix evt.
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.global()
+    }
+
+    /// Native id assigned at receipt.
+    async fn event_id(&self) -> UlidText {
+        UlidText(self.0.id.to_string())
+    }
+
+    /// The id field given by the producer.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.0.has_own_key().then_some(self.0.key.as_str())
+    }
+
+    /// Event name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Event data.
+    async fn data(&self) -> Option<JsonScalar> {
+        self.0.body.member("data").map(JsonScalar)
+    }
+
+    /// User object of the event.
+    async fn user(&self) -> Option<JsonScalar> {
+        self.0.body.member("user").map(JsonScalar)
+    }
+
+    /// The event as the SDKs see it: id, name, data, ts, v.
+    async fn raw(&self) -> Option<JsonScalar> {
+        Some(JsonScalar(self.0.body.clone()))
+    }
+
+    /// The v field.
+    async fn version(&self) -> Option<String> {
+        self.0.body.member("v").and_then(|version| version.to_text())
+    }
+
+    /// The ts field, or the time of receipt.
+    async fn occurred_at(&self) -> DateTime {
+        DateTime(self.0.ts)
+    }
+
+    /// When the server stored it.
+    async fn received_at(&self) -> DateTime {
+        DateTime(self.0.received_at)
+    }
+
+    /// Size of the stored payload.
+    async fn size_bytes(&self) -> i32 {
+        i32::try_from(self.0.body.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Whether the server itself produced it.
+    async fn is_internal(&self) -> bool {
+        self.0.is_internal()
+    }
+
+    /// Environment it belongs to.
+    async fn environment(&self, ctx: &Context<'_>) -> EnvironmentObject {
+        EnvironmentObject::of(asking(ctx))
+    }
+
+    /// Runs it started or joined.
+    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+    ) -> Result<Page<RunObject, RunPage>, Error> {
+        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
+        connection::cut(runs, (first, after.as_deref()), |run| run.id.to_string(), RunPage::Known, RunObject)
+    }
+
+    /// Number of those runs by status.
+    async fn run_counts(&self, ctx: &Context<'_>) -> Result<RunStatusCounts, Error> {
+        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
+        let statuses: Vec<RunStatus> = runs.iter().map(|run| run.status).collect();
+        Ok(RunStatusCounts::of(&statuses))
+    }
+}

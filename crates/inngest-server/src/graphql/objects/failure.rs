@@ -1,0 +1,58 @@
+//! Errors of runs, steps and attempts.
+
+use async_graphql::SimpleObject;
+
+use inngest_core::{json::Json, op::StepError, run::RunStatus, wire};
+
+use crate::graphql::scalars::JsonScalar;
+
+/// Error of a run, step or attempt.
+#[derive(SimpleObject)]
+pub(crate) struct ExecutionError {
+    /// Class of the error, or a server code.
+    name: String,
+    /// Message of the error.
+    message: String,
+    /// Stack trace from the SDK.
+    stack: Option<String>,
+    /// Cause as given by the SDK.
+    cause: Option<JsonScalar>,
+    /// Extra data as given by the SDK.
+    data: Option<JsonScalar>,
+}
+
+impl ExecutionError {
+    pub(crate) fn new(name: &str, message: &str) -> Self {
+        StepError::new(name, message).into()
+    }
+
+    /// The error object of a failed run, or the reason of a cancelled one.
+    pub(crate) fn of_run(status: RunStatus, output: &Json) -> Option<Self> {
+        match status {
+            RunStatus::Failed => Some(wire::memo::parse_error(output).into()),
+            RunStatus::Cancelled => {
+                let mut error = wire::memo::parse_error(output);
+                if error.name.is_empty() {
+                    error.name = "Cancelled".to_owned();
+                }
+                if error.message.is_empty() {
+                    error.message = "the run was cancelled".to_owned();
+                }
+                Some(error.into())
+            }
+            RunStatus::Queued | RunStatus::Running | RunStatus::Completed | RunStatus::Skipped => None,
+        }
+    }
+}
+
+impl From<StepError> for ExecutionError {
+    fn from(error: StepError) -> Self {
+        Self {
+            name: if error.name.is_empty() { "Error".to_owned() } else { error.name },
+            message: error.message,
+            stack: error.stack,
+            cause: error.cause.map(JsonScalar),
+            data: error.data.filter(|data| !data.is_null()).map(JsonScalar),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Functions and what starts them.
+
+use async_graphql::{Context, Error, ID, Object, SimpleObject, Union};
+
+use inngest_core::{
+    app::Function,
+    cron::Schedule,
+    function::config::{self, FunctionConfig},
+    time::Timestamp,
+    wire,
+};
+
+use crate::graphql::{
+    asking::asking,
+    connection::{self, Page, RunPage},
+    error::{as_error, bad_input},
+    ids::GlobalId,
+    loaders::load,
+    objects::{
+        app::AppObject,
+        environment::{EnvironmentObject, list_runs},
+        filter::RunFilter,
+        function_config::FunctionConfigObject,
+        run::RunObject,
+    },
+    scalars::{CelExpression, DateTime, DurationString, UuidText},
+};
+
+/// A durable function.
+pub(crate) struct FunctionObject(pub(crate) Function);
+
+impl FunctionObject {
+    fn read_config(&self, ctx: &Context<'_>) -> Result<FunctionConfig, Error> {
+        wire::sync::parse_config(&self.0.config).map_err(|error| {
+            let what = format!("the stored configuration of function `{}` is unreadable: {error}", self.0.slug);
+            as_error(&inngest_services::Error::Internal { what }, &asking(ctx).request_id)
+        })
+    }
+}
+
+/// A durable function.
+#[Object(name = "Function")]
+impl FunctionObject {
+    /// Global id, prefix fn.
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.global()
+    }
+
+    /// Native id.
+    async fn function_id(&self) -> UuidText {
+        UuidText(self.0.id.to_string())
+    }
+
+    /// App id and function id joined by a hyphen, unique in the environment.
+    async fn slug(&self) -> &str {
+        &self.0.slug
+    }
+
+    /// Display name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The app it belongs to.
+    async fn app(&self, ctx: &Context<'_>) -> Result<AppObject, Error> {
+        load(ctx, self.0.app).await?.map(AppObject).ok_or_else(|| bad_input("the app of this function is gone"))
+    }
+
+    /// The environment it belongs to.
+    async fn environment(&self, ctx: &Context<'_>) -> EnvironmentObject {
+        EnvironmentObject::of(asking(ctx))
+    }
+
+    /// What starts a run.
+    #[graphql(complexity = "5 * child_complexity")]
+    async fn triggers(&self, ctx: &Context<'_>) -> Result<Vec<TriggerObject>, Error> {
+        let now = asking(ctx).services.clock().now();
+        let config = self.read_config(ctx)?;
+        if config.triggers.is_empty() {
+            return Ok(vec![TriggerObject::Invoke(InvokeTrigger { note: "starts by invocation only".to_owned() })]);
+        }
+        let read = |trigger: config::Trigger| match trigger {
+            config::Trigger::Event { pattern, expression } => {
+                TriggerObject::Event(EventTrigger { event_name: pattern, expression: expression.map(CelExpression) })
+            }
+            config::Trigger::Cron { schedule, jitter } => TriggerObject::Cron(CronTrigger {
+                next_at: (self.0.archived_at.is_none())
+                    .then(|| Schedule::parse(&schedule).ok().and_then(|parsed| parsed.next_after(now.as_millis())))
+                    .flatten()
+                    .map(|at| DateTime(Timestamp::from_millis(at))),
+                schedule,
+                jitter: jitter.map(DurationString::of),
+            }),
+        };
+        Ok(config.triggers.into_iter().map(read).collect())
+    }
+
+    /// Flow control and retry settings in force.
+    async fn config(&self, ctx: &Context<'_>) -> Result<FunctionConfigObject, Error> {
+        Ok(FunctionConfigObject { config: self.read_config(ctx)?, raw: self.0.config.clone() })
+    }
+
+    /// Archived functions are gone from code.
+    async fn is_archived(&self) -> bool {
+        self.0.archived_at.is_some()
+    }
+
+    /// When it disappeared from code.
+    async fn archived_at(&self) -> Option<DateTime> {
+        self.0.archived_at.map(DateTime)
+    }
+
+    /// First registration.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// Last change of configuration.
+    async fn updated_at(&self) -> DateTime {
+        DateTime(self.0.updated_at)
+    }
+
+    /// Runs of this function, newest first.
+    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "Which runs; a time range is required.")] mut filter: RunFilter,
+    ) -> Result<Page<RunObject, RunPage>, Error> {
+        let own = self.0.id.global();
+        let includes_own = match &filter.function_ids {
+            None => true,
+            Some(ids) => crate::graphql::ids::parse_all::<inngest_core::ids::FunctionId>(ids)?.contains(&self.0.id),
+        };
+        filter.function_ids = Some(if includes_own { vec![own] } else { Vec::new() });
+        list_runs(ctx, filter, (first, after.as_deref())).await
+    }
+}
+
+/// What starts a run.
+#[derive(Union)]
+#[graphql(name = "Trigger")]
+pub(crate) enum TriggerObject {
+    /// An event.
+    Event(EventTrigger),
+    /// A schedule.
+    Cron(CronTrigger),
+    /// Only an invocation.
+    Invoke(InvokeTrigger),
+}
+
+/// Starts a run when a matching event arrives.
+#[derive(SimpleObject)]
+pub(crate) struct EventTrigger {
+    /// Event name, with star as wildcard.
+    event_name: String,
+    /// Condition over the event.
+    expression: Option<CelExpression>,
+}
+
+/// Starts a run on a schedule.
+#[derive(SimpleObject)]
+pub(crate) struct CronTrigger {
+    /// Cron text as registered, including a TZ prefix.
+    schedule: String,
+    /// Longest random delay.
+    jitter: Option<DurationString>,
+    /// Next start without its jitter, null while archived.
+    next_at: Option<DateTime>,
+}
+
+/// Marks a function that has no trigger besides invocation.
+#[derive(SimpleObject)]
+pub(crate) struct InvokeTrigger {
+    /// Constant explanation.
+    note: String,
+}

@@ -1,0 +1,16 @@
+//! Domain types as GraphQL types: each wraps the domain value, so there is no second set of fields to keep in step.
+
+pub(crate) mod app;
+pub(crate) mod attempt;
+pub(crate) mod environment;
+pub(crate) mod event;
+pub(crate) mod failure;
+pub(crate) mod feed;
+pub(crate) mod filter;
+pub(crate) mod function;
+pub(crate) mod function_config;
+pub(crate) mod node;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod step;
+pub(crate) mod user_error;

@@ -1,0 +1,245 @@
+//! Steps of runs.
+
+use async_graphql::{Context, Enum, Error, ID, Object};
+
+use inngest_core::{
+    json::Json,
+    run::{StepKind, StepRecord, StepStatus},
+    wire,
+};
+
+use crate::graphql::{
+    asking::asking,
+    ids,
+    loaders::{AttemptsOf, load},
+    objects::{
+        attempt::{self, StepAttemptObject},
+        failure::ExecutionError,
+        run::{self, RunObject, millis},
+    },
+    scalars::{DateTime, JsonScalar, Milliseconds},
+};
+
+/// One step of a run.
+pub(crate) struct StepObject(pub(crate) StepRecord);
+
+/// One step of a run.
+#[Object(name = "Step")]
+impl StepObject {
+    /// Global id, prefix step.
+    pub(crate) async fn id(&self) -> ID {
+        ids::step(self.0.run, &self.0.step)
+    }
+
+    /// Hashed id, 40 hex digits.
+    async fn step_id(&self) -> &str {
+        self.0.step.as_str()
+    }
+
+    /// The run.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn run(&self, ctx: &Context<'_>) -> Result<RunObject, Error> {
+        run::get(ctx, self.0.run).await
+    }
+
+    /// Display name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What sort of step.
+    async fn kind(&self) -> StepKindEnum {
+        self.0.kind.into()
+    }
+
+    /// Present state.
+    async fn status(&self) -> StepStatusEnum {
+        status_of(&self.0)
+    }
+
+    /// When it was found or planned.
+    async fn queued_at(&self) -> DateTime {
+        DateTime(self.0.queued_at)
+    }
+
+    /// When the first attempt began.
+    async fn started_at(&self) -> Option<DateTime> {
+        self.0.started_at.map(DateTime)
+    }
+
+    /// When it was settled.
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(DateTime)
+    }
+
+    /// Time from start to end, or to now.
+    async fn duration_ms(&self, ctx: &Context<'_>) -> Option<Milliseconds> {
+        let until = self.0.ended_at.unwrap_or_else(|| asking(ctx).services.clock().now());
+        self.0.started_at.map(|started| millis(until.since(started)))
+    }
+
+    /// Result; null before the end and on failure.
+    async fn output(&self) -> Option<JsonScalar> {
+        let memo = self.0.memo.as_ref().filter(|_| status_of(&self.0) == StepStatusEnum::Completed)?;
+        Some(JsonScalar(wrapped(memo, "data").unwrap_or_else(|| memo.clone())))
+    }
+
+    /// Final error.
+    async fn error(&self) -> Option<ExecutionError> {
+        let memo = self.0.memo.as_ref().filter(|_| status_of(&self.0) == StepStatusEnum::Failed)?;
+        let error = wrapped(memo, "error").unwrap_or_else(|| memo.clone());
+        Some(wire::memo::parse_error(&error).into())
+    }
+
+    /// Attempts so far.
+    async fn attempt_count(&self) -> i32 {
+        let begun = self.0.failed_attempts + u32::from(attempt::unfailed(&self.0).is_some());
+        i32::try_from(begun).unwrap_or(i32::MAX)
+    }
+
+    /// Attempts in order.
+    #[graphql(complexity = "5 * child_complexity")]
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<StepAttemptObject>, Error> {
+        let failed = load(ctx, AttemptsOf(self.0.run)).await?.unwrap_or_default();
+        Ok(attempt::of_step(&self.0, failed))
+    }
+}
+
+/// The member `key` of an object that has no other; memos of results and errors look so.
+fn wrapped(memo: &Json, key: &str) -> Option<Json> {
+    let value = memo.member(key)?;
+    (memo.members().count() == 1).then_some(value)
+}
+
+/// Whether a step of this kind has nothing to run and only waits.
+pub(crate) fn is_wait(kind: StepKind) -> bool {
+    match kind {
+        StepKind::Run | StepKind::Fetch | StepKind::Infer => false,
+        StepKind::Sleep | StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => true,
+    }
+}
+
+pub(crate) fn status_of(step: &StepRecord) -> StepStatusEnum {
+    match step.status {
+        StepStatus::Open => match step.kind {
+            StepKind::Sleep => StepStatusEnum::Sleeping,
+            StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => StepStatusEnum::Waiting,
+            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.failed_attempts > 0 => StepStatusEnum::Retrying,
+            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.started_at.is_some() => StepStatusEnum::Running,
+            StepKind::Run | StepKind::Fetch | StepKind::Infer => StepStatusEnum::Queued,
+        },
+        StepStatus::Completed => StepStatusEnum::Completed,
+        StepStatus::Failed => StepStatusEnum::Failed,
+        // A wait that ran out has the result null; an invocation that ran out has an error.
+        StepStatus::TimedOut => match step.memo.as_ref().and_then(|memo| wrapped(memo, "error")) {
+            Some(_) => StepStatusEnum::Failed,
+            None => StepStatusEnum::Completed,
+        },
+        StepStatus::Cancelled => StepStatusEnum::Cancelled,
+    }
+}
+
+/// Sort of step.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "StepKind")]
+pub(crate) enum StepKindEnum {
+    /// Code of the function.
+    Run,
+    /// A pause.
+    Sleep,
+    /// Waits for an event.
+    WaitForEvent,
+    /// Waits for a signal.
+    WaitForSignal,
+    /// Calls another function.
+    Invoke,
+    /// HTTP request made by the server.
+    Fetch,
+    /// Model request made by the server.
+    Ai,
+}
+
+impl From<StepKind> for StepKindEnum {
+    fn from(kind: StepKind) -> Self {
+        match kind {
+            StepKind::Run => Self::Run,
+            StepKind::Sleep => Self::Sleep,
+            StepKind::WaitForEvent => Self::WaitForEvent,
+            StepKind::WaitForSignal => Self::WaitForSignal,
+            StepKind::Invoke => Self::Invoke,
+            StepKind::Fetch => Self::Fetch,
+            StepKind::Infer => Self::Ai,
+        }
+    }
+}
+
+/// State of a step.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(name = "StepStatus")]
+pub(crate) enum StepStatusEnum {
+    /// Planned and waiting.
+    Queued,
+    /// An attempt is under way.
+    Running,
+    /// An attempt failed; the next one waits or is under way.
+    Retrying,
+    /// Asleep.
+    Sleeping,
+    /// Waiting for an event, a signal or an invoked run.
+    Waiting,
+    /// Settled with a result, including a wait that timed out.
+    Completed,
+    /// Settled with an error.
+    Failed,
+    /// The run was cancelled first.
+    Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use inngest_core::{
+        ids::{RunId, StepId},
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    pub(crate) fn record(kind: StepKind, status: StepStatus, memo: Option<&str>) -> StepRecord {
+        StepRecord {
+            run: RunId::from_raw(ulid::Ulid(1)),
+            step: StepId::parse("a").unwrap(),
+            name: "a".into(),
+            kind,
+            status,
+            memo: memo.map(|memo| Json::parse(memo.as_bytes()).unwrap()),
+            position: None,
+            failed_attempts: 0,
+            queued_at: Timestamp::default(),
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn state_of_a_step_follows_from_what_it_waits_for() {
+        for (kind, status, memo, expected) in [
+            (StepKind::Run, StepStatus::Open, None, StepStatusEnum::Queued),
+            (StepKind::Sleep, StepStatus::Open, None, StepStatusEnum::Sleeping),
+            (StepKind::Invoke, StepStatus::Open, None, StepStatusEnum::Waiting),
+            (StepKind::Run, StepStatus::Completed, Some("{\"data\":1}"), StepStatusEnum::Completed),
+            (StepKind::WaitForEvent, StepStatus::TimedOut, Some("null"), StepStatusEnum::Completed),
+            (StepKind::Invoke, StepStatus::TimedOut, Some("{\"error\":{\"name\":\"T\"}}"), StepStatusEnum::Failed),
+            (StepKind::Run, StepStatus::Cancelled, None, StepStatusEnum::Cancelled),
+        ] {
+            assert_eq!(status_of(&record(kind, status, memo)), expected, "{kind:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_object_of_one_member_is_unwrapped() {
+        let memo = |text: &str| Json::parse(text.as_bytes()).unwrap();
+        assert_eq!(wrapped(&memo("{\"data\":1}"), "data"), Some(memo("1")));
+        assert_eq!(wrapped(&memo("{\"data\":1,\"name\":\"x\"}"), "data"), None);
+        assert_eq!(wrapped(&memo("[1]"), "data"), None);
+    }
+}

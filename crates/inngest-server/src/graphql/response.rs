@@ -1,0 +1,86 @@
+//! From the library's response to what clients get: no `data` after request errors, a code on every error, no inside of ours.
+
+use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::graphql::{document::Refusal, stage::Stage};
+
+/// A response in its final form.
+#[derive(Serialize)]
+pub(crate) struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<ServerError>,
+    extensions: Extensions,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions {
+    request_id: String,
+}
+
+impl Answer {
+    /// An answer that is nothing but errors.
+    pub(crate) fn refusal(refusal: Refusal, request_id: &str) -> Self {
+        let mut error = refusal.error;
+        error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", refusal.code);
+        Self { data: None, errors: vec![error], extensions: Extensions { request_id: request_id.to_owned() } }
+    }
+
+    /// Whether the operation was not executed at all.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.data.is_none()
+    }
+}
+
+/// Finishes a response; `stage` says whether its errors belong to the request or to fields. The status is the one for HTTP.
+pub(crate) fn finish(response: Response, stage: &Stage, request_id: &str) -> (StatusCode, Answer) {
+    let mut errors = response.errors;
+    let executed = stage.is_executed();
+    for error in &mut errors {
+        complete(error, executed, request_id);
+    }
+    let extensions = Extensions { request_id: request_id.to_owned() };
+    if executed {
+        return (StatusCode::OK, Answer { data: Some(response.data), errors, extensions });
+    }
+    (StatusCode::UNPROCESSABLE_ENTITY, Answer { data: None, errors, extensions })
+}
+
+fn complete(error: &mut ServerError, executed: bool, request_id: &str) {
+    if error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some()) {
+        return;
+    }
+    // What the library says about arguments during execution; its messages are the only mark.
+    let is_about_input = error.message.starts_with("Failed to parse") || error.message.starts_with("Invalid value for argument");
+    let code = match (executed, is_about_input) {
+        (false, _) => "GRAPHQL_VALIDATION_FAILED",
+        (true, true) => "BAD_USER_INPUT",
+        (true, false) => "INTERNAL",
+    };
+    if code == "INTERNAL" {
+        tracing::error!(request.id = request_id, error = %error.message, "a field failed without a code");
+        error.message = "something went wrong on our side; the request id names the log entry".to_owned();
+    }
+    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_without_code_is_masked_after_execution_only() {
+        let mut inside = ServerError::new("connection to 10.0.0.1 refused", None);
+        complete(&mut inside, true, "r");
+        assert!(!inside.message.contains("10.0.0.1"));
+        let mut about_document = ServerError::new("Unknown field \"x\"", None);
+        complete(&mut about_document, false, "r");
+        assert_eq!(about_document.message, "Unknown field \"x\"");
+        let code = about_document.extensions.unwrap().get("code").cloned();
+        assert_eq!(code, Some(Value::from("GRAPHQL_VALIDATION_FAILED")));
+    }
+}

@@ -1,0 +1,358 @@
+//! `/graphql` over a websocket: many operations on one connection.
+//!
+//! One task reads the socket and keeps the rules, one writes, and each operation has its own, so a busy one cannot starve another. All of
+//! them end when the socket does.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_graphql::parser::types::OperationType;
+use axum::{
+    extract::{
+        WebSocketUpgrade,
+        ws::{CloseFrame, Message, WebSocket},
+    },
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, SinkExt, StreamExt, stream::SplitSink};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::AbortHandle,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use inngest_core::access::Actor;
+
+use crate::{
+    graphql::{
+        asking::Asking,
+        document::{self, Refusal},
+        http as transport, limits, loaders,
+        response::{self, Answer},
+        stage::Stage,
+        ws_protocol::{ClientMessage, Close, NAME, ServerMessage},
+    },
+    origin::{self, Origin},
+    rest::problem::Problem,
+    state::AppState,
+};
+
+/// Largest message of a client, in bytes.
+const MESSAGE_BYTES: usize = 256 * 1024;
+/// Time for `connection_init`.
+const INIT_TIME: Duration = Duration::from_secs(10);
+/// How often the server pings.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// Longest silence of a client.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Longest time for one message to be taken by the client.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// Messages waiting for the writer.
+const WAITING: usize = 64;
+
+/// Answers the upgrade, or refuses it before there is a socket.
+pub(crate) fn upgrade(state: &AppState, headers: &HeaderMap, upgrade: WebSocketUpgrade, request_id: &str) -> Response {
+    let refuse = |status, code, message: &str| Problem::new(status, code, message, request_id).into_response();
+    if origin::judge(&state.settings, headers) == Origin::Foreign {
+        return refuse(StatusCode::FORBIDDEN, "origin_not_allowed", "pages of this origin may not call this server");
+    }
+    let upgrade = upgrade.protocols([NAME]).max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
+    if upgrade.selected_protocol().is_none() {
+        return refuse(StatusCode::BAD_REQUEST, "unknown_protocol", "the only sub-protocol is graphql-transport-ws");
+    }
+    let Ok(permit) = Arc::clone(&state.sockets).try_acquire_owned() else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many websockets are open");
+    };
+    let (state, request_id) = (state.clone(), request_id.to_owned());
+    let tracker = state.settings.tracker.clone();
+    upgrade.on_upgrade(move |socket| tracker.track_future(run(socket, state, request_id, permit)))
+}
+
+/// What goes to the writer.
+enum Outgoing {
+    Text(String),
+    Close(Close),
+}
+
+async fn run(socket: WebSocket, state: AppState, request_id: String, _permit: OwnedSemaphorePermit) {
+    let (sink, mut incoming) = socket.split();
+    let (outgoing, queue) = mpsc::channel(WAITING);
+    let broken = CancellationToken::new();
+    let writer = state.settings.tracker.spawn(write(sink, queue, broken.clone()));
+    let mut socket = Socket {
+        stop: state.settings.stop.clone(),
+        state,
+        request_id,
+        outgoing,
+        broken: broken.clone().drop_guard(),
+        actor: None,
+        running: Running::default(),
+        started: 0,
+    };
+    let mut pings = tokio::time::interval(PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings.tick().await;
+    let mut deadline = Instant::now() + INIT_TIME;
+    let close = loop {
+        tokio::select! {
+            () = broken.cancelled() => break None,
+            () = socket.stop.cancelled() => break Some(Close::GoingAway),
+            () = tokio::time::sleep_until(deadline) => break Some(Close::TimedOut),
+            _ = pings.tick() => {
+                if socket.actor.is_some() && !socket.send(&ServerMessage::Ping {}).await {
+                    break None;
+                }
+            }
+            message = incoming.next() => {
+                let text = match message {
+                    Some(Ok(Message::Text(text))) => text,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                        socket.extend(&mut deadline);
+                        continue;
+                    }
+                    Some(Ok(Message::Binary(_))) => break Some(Close::Invalid),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
+                };
+                if let Err(close) = socket.handle(text.as_str()).await {
+                    break close;
+                }
+                socket.extend(&mut deadline);
+            }
+        }
+    };
+    socket.running.abort_all();
+    if let Some(close) = close {
+        let _ = tokio::time::timeout(WRITE_TIME, socket.outgoing.send(Outgoing::Close(close))).await;
+    }
+    // The writer ends when the last sender is gone; aborted operations drop theirs.
+    let Socket { outgoing, broken, .. } = socket;
+    drop(outgoing);
+    let _ = tokio::time::timeout(WRITE_TIME, writer).await;
+    drop(broken);
+}
+
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Outgoing>, broken: CancellationToken) {
+    while let Some(outgoing) = queue.recv().await {
+        let (message, is_last) = match outgoing {
+            Outgoing::Text(text) => (Message::Text(text.into()), false),
+            Outgoing::Close(close) => {
+                (Message::Close(Some(CloseFrame { code: close.code(), reason: close.reason().into() })), true)
+            }
+        };
+        let sent = tokio::time::timeout(WRITE_TIME, sink.send(message)).await;
+        if is_last || !matches!(sent, Ok(Ok(()))) {
+            break;
+        }
+    }
+    broken.cancel();
+    let _ = tokio::time::timeout(WRITE_TIME, sink.close()).await;
+}
+
+/// Operations that are running, by the client's id. The number tells an operation from a later one under the same id.
+#[derive(Clone, Default)]
+struct Running(Arc<Mutex<HashMap<String, (u64, Option<AbortHandle>)>>>);
+
+impl Running {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Option<AbortHandle>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets an operation; true when it was still known.
+    fn finish(&self, id: &str, number: u64) -> bool {
+        let mut running = self.lock();
+        let is_same = running.get(id).is_some_and(|(found, _)| *found == number);
+        if is_same {
+            running.remove(id);
+        }
+        is_same
+    }
+
+    fn abort(&self, id: &str) {
+        if let Some((_, Some(handle))) = self.lock().remove(id) {
+            handle.abort();
+        }
+    }
+
+    fn abort_all(&self) {
+        for (_, (_, handle)) in self.lock().drain() {
+            if let Some(handle) = handle {
+                handle.abort();
+            }
+        }
+    }
+}
+
+struct Socket {
+    state: AppState,
+    stop: CancellationToken,
+    request_id: String,
+    outgoing: mpsc::Sender<Outgoing>,
+    broken: DropGuard,
+    /// Set by `connection_init`.
+    actor: Option<Actor>,
+    running: Running,
+    started: u64,
+}
+
+impl Socket {
+    /// A sign of life moves the deadline, but before the acknowledgement only `connection_init` counts.
+    fn extend(&self, deadline: &mut Instant) {
+        if self.actor.is_some() {
+            *deadline = Instant::now() + SILENCE;
+        }
+    }
+
+    /// False when the writer is gone.
+    async fn send(&self, message: &ServerMessage<'_>) -> bool {
+        self.outgoing.send(Outgoing::Text(message.text())).await.is_ok()
+    }
+
+    /// One message of the client. The error says how to end the connection; `None` inside it means that it has ended already.
+    async fn handle(&mut self, text: &str) -> Result<(), Option<Close>> {
+        let message: ClientMessage = serde_json::from_str(text).map_err(|_| Some(Close::Invalid))?;
+        let alive = match message {
+            ClientMessage::ConnectionInit { payload } => self.init(payload.as_ref()).await?,
+            ClientMessage::Ping { payload } => {
+                self.renew(payload.as_ref())?;
+                self.send(&ServerMessage::Pong {}).await
+            }
+            ClientMessage::Pong {} => true,
+            ClientMessage::Complete { id } => {
+                self.running.abort(&id);
+                true
+            }
+            ClientMessage::Subscribe { id, payload } => {
+                self.subscribe(id, payload)?;
+                true
+            }
+        };
+        if alive { Ok(()) } else { Err(None) }
+    }
+
+    async fn init(&mut self, payload: Option<&Value>) -> Result<bool, Option<Close>> {
+        if self.actor.is_some() {
+            return Err(Some(Close::SecondInit));
+        }
+        let authorization = payload.and_then(|payload| payload.get("authorization")).and_then(Value::as_str);
+        let actor = self.state.services.auth().bearer(authorization).map_err(|_| Some(Close::Forbidden))?;
+        self.actor = Some(actor);
+        let version = self.state.services.health().await.version;
+        let payload = json!({"server": version, "expiresAt": null, "maxOperations": limits::OPERATIONS_PER_SOCKET});
+        Ok(self.send(&ServerMessage::ConnectionAck { payload }).await)
+    }
+
+    /// A ping may carry a new credential, for the same tenant.
+    fn renew(&mut self, payload: Option<&Value>) -> Result<(), Option<Close>> {
+        let Some(authorization) = payload.and_then(|payload| payload.get("authorization")).and_then(Value::as_str) else { return Ok(()) };
+        let Some(actor) = &self.actor else { return Ok(()) };
+        let renewed = self.state.services.auth().bearer(Some(authorization)).map_err(|_| Some(Close::Forbidden))?;
+        if (renewed.org, renewed.env) != (actor.org, actor.env) {
+            return Err(Some(Close::Forbidden));
+        }
+        self.actor = Some(renewed);
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Option<Close>> {
+        let actor = self.actor.clone().ok_or(Some(Close::Unauthorized))?;
+        let mut running = self.running.lock();
+        if running.contains_key(&id) {
+            return Err(Some(Close::DuplicateId));
+        }
+        if running.len() >= limits::OPERATIONS_PER_SOCKET {
+            return Err(Some(Close::TooMany));
+        }
+        self.started += 1;
+        let operation = Operation {
+            id: id.clone(),
+            number: self.started,
+            state: self.state.clone(),
+            asking: Asking {
+                services: self.state.services.clone(),
+                actor,
+                request_id: format!("{}.{}", self.request_id, self.started),
+            },
+            outgoing: self.outgoing.clone(),
+            running: self.running.clone(),
+        };
+        // The lock is held until the handle is in place, so the operation cannot finish before it is known.
+        let handle = self.state.settings.tracker.spawn(operation.run(payload)).abort_handle();
+        running.insert(id, (self.started, Some(handle)));
+        Ok(())
+    }
+}
+
+/// One operation of a client.
+struct Operation {
+    id: String,
+    number: u64,
+    state: AppState,
+    asking: Asking,
+    outgoing: mpsc::Sender<Outgoing>,
+    running: Running,
+}
+
+impl Operation {
+    async fn run(self, payload: Value) {
+        let outcome = AssertUnwindSafe(self.execute(payload)).catch_unwind().await;
+        let refusal = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(answer)) => Some(answer),
+            Err(_) => {
+                tracing::error!(request.id = self.asking.request_id, "an operation on a websocket panicked");
+                let message = "something went wrong on our side; the request id names the log entry";
+                Some(self.refused(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)))
+            }
+        };
+        // Forgotten first, so that the client may use the id again as soon as it reads the last message.
+        if !self.running.finish(&self.id, self.number) {
+            return;
+        }
+        let last = match &refusal {
+            Some(answer) => ServerMessage::Error { id: &self.id, payload: &answer.errors },
+            None => ServerMessage::Complete { id: &self.id },
+        };
+        let _ = self.outgoing.send(Outgoing::Text(last.text())).await;
+    }
+
+    fn refused(&self, refusal: Refusal) -> Answer {
+        Answer::refusal(refusal, &self.asking.request_id)
+    }
+
+    /// The error is an answer that goes out as `error` instead of `complete`.
+    async fn execute(&self, payload: Value) -> Result<(), Answer> {
+        let prepared = document::parameters(payload).and_then(document::prepare).map_err(|refusal| self.refused(refusal))?;
+        if prepared.kind != OperationType::Subscription {
+            let (_, answer) = transport::run(&self.state, prepared, self.asking.clone()).await.map_err(|refusal| self.refused(refusal))?;
+            return self.deliver(answer).await.map(drop);
+        }
+        let stage = Stage::default();
+        let data = prepared.request.data(stage.clone()).data(loaders::loaders(self.asking.clone())).data(self.asking.clone());
+        let mut stream = self.state.schema.execute_stream(data);
+        while let Some(response) = stream.next().await {
+            let (_, answer) = response::finish(response, &stage, &self.asking.request_id);
+            if !self.deliver(answer).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one result. False when nothing should follow: the reader is gone, or the stream has failed.
+    async fn deliver(&self, answer: Answer) -> Result<bool, Answer> {
+        let is_failed = matches!(answer.data, None | Some(async_graphql::Value::Null)) && !answer.errors.is_empty();
+        if answer.is_refusal() {
+            return Err(answer);
+        }
+        let message = ServerMessage::Next { id: &self.id, payload: &answer };
+        let sent = self.outgoing.send(Outgoing::Text(message.text())).await.is_ok();
+        Ok(sent && !is_failed)
+    }
+}

@@ -1,0 +1,92 @@
+//! What happens around every request: its id, the headers that every answer has, cross-origin rules, and panics.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tracing::Instrument;
+
+use crate::{origin, rest::problem::Problem, state::AppState};
+
+pub(crate) static SERVER_KIND: HeaderName = HeaderName::from_static("x-inngest-server-kind");
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: the caller's own `X-Request-Id` where it is plain and short, else a new ULID.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    /// The id of the request with these extensions; empty outside of the router.
+    pub(crate) fn of(extensions: &http::Extensions) -> String {
+        extensions.get::<Self>().map(|id| id.0.clone()).unwrap_or_default()
+    }
+
+    fn take(headers: &HeaderMap, state: &AppState) -> Self {
+        let sent = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+        let is_plain = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+        let id = sent.filter(is_plain).map_or_else(|| state.services.ids().ulid(state.services.clock().now()).to_string(), str::to_owned);
+        Self(id)
+    }
+}
+
+/// Wraps every request of the server.
+pub(crate) async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::take(request.headers(), &state);
+    let is_ingest = request.uri().path().starts_with("/e/");
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let verdict = if is_ingest { origin::Origin::Allowed } else { origin::judge(&state.settings, request.headers()) };
+    let method = request.method().clone();
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = if method == Method::OPTIONS && origin.is_some() {
+        preflight(verdict, request.headers())
+    } else if verdict == origin::Origin::Foreign && !matches!(method, Method::GET | Method::HEAD) {
+        Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", "pages of this origin may not call this server", &id.0).into_response()
+    } else {
+        let span = tracing::debug_span!("request", request.id = %id.0, http.method = %method);
+        guarded(next.run(request).instrument(span), &id.0).await
+    };
+
+    let headers = response.headers_mut();
+    headers.insert(SERVER_KIND.clone(), HeaderValue::from_static(state.kind));
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Ok(value) = HeaderValue::try_from(id.0) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
+    if let Some(origin) = origin.filter(|_| verdict != origin::Origin::Foreign) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Link, X-Request-Id, Retry-After"));
+    }
+    response
+}
+
+/// A panic in a handler ends that request alone.
+async fn guarded(handler: impl Future<Output = Response>, id: &str) -> Response {
+    match AssertUnwindSafe(handler).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(request.id = id, "a handler panicked");
+            let message = "something went wrong on our side; the request id names the log entry";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, id).into_response()
+        }
+    }
+}
+
+fn preflight(verdict: origin::Origin, asked: &HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if verdict == origin::Origin::Foreign {
+        return response;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    response
+}

@@ -1,0 +1,86 @@
+//! Every route of the server in one place.
+
+use axum::{
+    Router,
+    http::{Extensions, Method, StatusCode},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Redirect, Response},
+    routing::{delete, get, post},
+};
+
+use inngest_services::Services;
+
+use crate::{
+    graphql, health, middleware,
+    middleware::RequestId,
+    rest,
+    rest::problem::Problem,
+    sdk,
+    state::{AppState, ServerSettings},
+};
+
+/// The whole surface of the server. Unknown paths and wrong methods are answered with problem details.
+pub fn router(services: Services, settings: ServerSettings) -> Router {
+    let state = AppState::new(services, settings);
+    let mut router = Router::new()
+        .route("/health", get(health::health))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .merge(sdk_routes())
+        .merge(rest_routes())
+        .route("/graphql", post(graphql::http::post).get(graphql::http::get))
+        .route("/graphql/schema.graphql", get(graphql::http::schema_text));
+    if state.settings.dev {
+        router = router.route("/dev", get(sdk::dev::info)).route("/", get(|| async { Redirect::to("/graphql") }));
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .with_state(state)
+}
+
+fn sdk_routes() -> Router<AppState> {
+    Router::new()
+        .route("/e", post(sdk::ingest::without_key))
+        .route("/e/", post(sdk::ingest::without_key))
+        .route("/e/{key}", post(sdk::ingest::ingest))
+        .route("/invoke/{slug}", post(sdk::invoke::invoke))
+        .route("/fn/register", post(sdk::register::register))
+        .route("/fn/remove", delete(sdk::register::remove))
+        .route("/v0/runs/{id}/actions", get(sdk::run_data::actions))
+        .route("/v0/runs/{id}/batch", get(sdk::run_data::batch))
+        .route("/v0/runs/{id}", delete(sdk::run_data::cancel))
+        .route("/v0/telemetry", post(sdk::telemetry))
+        .route("/v1/checkpoint/{id}/async", post(sdk::checkpoint::report))
+        .route("/v1/http/runs/{id}/async", post(sdk::checkpoint::report))
+        .route("/v1/signals", post(sdk::signal::send))
+        .route("/api/v1/signals", post(sdk::signal::send))
+}
+
+fn rest_routes() -> Router<AppState> {
+    let shared = Router::new()
+        .route("/events/{id}", get(rest::events::get))
+        .route("/events/{id}/runs", get(rest::events::runs));
+    let v1 = Router::new()
+        .route("/events", get(rest::events::list))
+        .route("/runs/{id}", get(rest::runs::get).delete(rest::runs::cancel_v1))
+        .route("/apps/{name}/functions", get(rest::functions::of_app_bare))
+        .merge(shared.clone());
+    let api = Router::new()
+        .route("/events", get(rest::events::list).post(rest::events::send))
+        .route("/runs", get(rest::runs::list))
+        .route("/runs/{id}", get(rest::runs::get).delete(rest::runs::cancel))
+        .route("/apps/{name}/functions", get(rest::functions::of_app_enveloped))
+        .merge(shared);
+    Router::new().nest("/v1", v1).nest("/api/v1", api)
+}
+
+async fn not_found(extensions: Extensions) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &RequestId::of(&extensions)).into_response()
+}
+
+async fn wrong_method(method: Method, extensions: Extensions) -> Response {
+    let message = format!("this path does not answer to {method}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, &RequestId::of(&extensions)).into_response()
+}

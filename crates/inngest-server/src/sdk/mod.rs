@@ -1,0 +1,34 @@
+//! What unmodified SDKs call. Paths, bodies and status codes are theirs to expect and ours to keep.
+
+pub(crate) mod checkpoint;
+pub(crate) mod dev;
+pub(crate) mod error;
+pub(crate) mod ingest;
+pub(crate) mod invoke;
+pub(crate) mod register;
+pub(crate) mod run_data;
+pub(crate) mod signal;
+
+use axum::{body::Body, extract::State, response::Response};
+use http::{HeaderMap, StatusCode};
+
+use crate::{body, sdk::error::SdkError, state::AppState};
+
+/// `POST /v0/telemetry`: read and forgotten; SDKs only want a 200.
+pub(crate) async fn telemetry(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<StatusCode, SdkError> {
+    body::read(&headers, body, state.settings.request_body_bytes).await?;
+    Ok(StatusCode::OK)
+}
+
+/// The text of a header, where it is text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A JSON answer with this status.
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

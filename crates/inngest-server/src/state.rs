@@ -1,0 +1,79 @@
+//! What handlers share, and the settings of the server.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use inngest_core::limits;
+use inngest_services::Services;
+
+use crate::graphql::ApiSchema;
+
+/// How the server answers. All sizes are in bytes.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Whether this is `inngest dev`: pages of any port of this machine may call, the GraphQL explorer and `GET /dev` exist.
+    pub dev: bool,
+    /// Origins of web pages that may call besides the server's own, for example `https://inngest.example.com`. `*` allows every one.
+    /// Sending events (`/e/…`) is open to pages of every origin.
+    pub allowed_origins: Vec<String>,
+    /// Largest body of a request that sends events.
+    pub ingest_body_bytes: usize,
+    /// Largest body of any other request of SDKs and REST.
+    pub request_body_bytes: usize,
+    /// Largest body of a GraphQL request.
+    pub graphql_body_bytes: usize,
+    /// Websockets open at once; one more is refused with 503.
+    pub max_sockets: usize,
+    /// Cancelled when the server stops: `/ready` turns to 503 and websockets are closed with code 1001.
+    pub stop: CancellationToken,
+    /// Long tasks (websockets) are spawned here, so that a shutdown can wait for them.
+    pub tracker: TaskTracker,
+}
+
+impl ServerSettings {
+    /// The defaults: the product's size limits, no foreign origins.
+    pub fn new(dev: bool, stop: CancellationToken, tracker: TaskTracker) -> Self {
+        Self {
+            dev,
+            allowed_origins: Vec::new(),
+            ingest_body_bytes: limits::INGEST_BODY_BYTES,
+            request_body_bytes: limits::REQUEST_BODY_BYTES,
+            graphql_body_bytes: 10 * 1024 * 1024,
+            max_sockets: 1_000,
+            stop,
+            tracker,
+        }
+    }
+}
+
+/// What every handler can reach. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AppState(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) services: Services,
+    pub(crate) settings: ServerSettings,
+    pub(crate) schema: ApiSchema,
+    /// One permit per open websocket.
+    pub(crate) sockets: Arc<tokio::sync::Semaphore>,
+    /// Value of `X-Inngest-Server-Kind`.
+    pub(crate) kind: &'static str,
+}
+
+impl AppState {
+    pub(crate) fn new(services: Services, settings: ServerSettings) -> Self {
+        let kind = services.settings().mode.server_kind();
+        let schema = crate::graphql::schema();
+        let sockets = Arc::new(tokio::sync::Semaphore::new(settings.max_sockets));
+        Self(Arc::new(Shared { services, settings, schema, sockets, kind }))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

@@ -1,0 +1,353 @@
+//! Apps and their syncs.
+
+use std::collections::HashMap;
+
+use inngest_core::{
+    access::{Actor, Scope},
+    app::{App, Function, Synced, diff},
+    ids::{AppId, FunctionId},
+    json::Json,
+    limits,
+    wire::sync::{Registration, SyncReply},
+};
+use inngest_executor::{SyncKind, SyncRequest};
+use inngest_state::{AppSync, FunctionChange};
+use tracing::{info, warn};
+
+use crate::{
+    Error, cron,
+    engine::{Engine, TRIES},
+};
+
+/// Apps. Made by `Services::apps`.
+pub struct Apps<'a>(pub(crate) &'a Engine);
+
+/// What came of asking an app for its functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Whether anything changed; none when the app registered through another door and did not say.
+    pub modified: Option<bool>,
+    /// The app, when it is known.
+    pub app: Option<AppId>,
+}
+
+impl Apps<'_> {
+    /// Stores what an app says about itself: all of it, or nothing. The same again changes nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn register(
+        &self,
+        actor: &Actor,
+        registration: Registration,
+    ) -> Result<Synced, Error> {
+        actor.require(Scope::AppsWrite)?;
+        if registration.functions.len() > limits::FUNCTIONS_PER_APP {
+            return Err(Error::TooLarge {
+                code: "too_many_functions",
+                message: format!(
+                    "an app can have {} functions, this one has {}",
+                    limits::FUNCTIONS_PER_APP,
+                    registration.functions.len()
+                ),
+            });
+        }
+        let engine = self.0;
+        let _one_at_a_time = engine.syncing.lock().await;
+        for _ in 0..TRIES {
+            if let Some(synced) = self.try_register(actor, &registration).await? {
+                return Ok(synced);
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    async fn try_register(
+        &self,
+        actor: &Actor,
+        registration: &Registration,
+    ) -> Result<Option<Synced>, Error> {
+        let engine = self.0;
+        let now = engine.clock.now();
+        let expected_version = engine.store.functions_version(actor.env).await?;
+        let id = AppId::derive(actor.env, &registration.app_name);
+        let known = engine.store.find_apps(actor.env, &[id]).await?.pop();
+        if let Some(app) = known.as_ref().filter(|app| {
+            app.checksum == registration.checksum
+                && app.archived_at.is_none()
+                && app.error.is_none()
+        }) {
+            let sync = engine.store.last_sync(actor.env, app.id).await?;
+            if let Some(sync) = sync {
+                return Ok(Some(Synced {
+                    sync,
+                    app: id,
+                    modified: false,
+                }));
+            }
+        }
+        let stored = engine.store.functions_of_app(actor.env, id).await?;
+        let ids: Vec<(FunctionId, &Json)> = registration
+            .functions
+            .iter()
+            .map(|function| (FunctionId::derive(id, &function.config.slug), &function.raw))
+            .collect();
+        let changes = diff(&stored, &ids);
+        let by_id: HashMap<FunctionId, _> = ids
+            .iter()
+            .map(|(id, _)| *id)
+            .zip(&registration.functions)
+            .collect();
+        let mut functions = Vec::new();
+        let mut work = Vec::new();
+        for (function, version) in &changes.upserts {
+            let Some(registered) = by_id.get(function) else {
+                continue;
+            };
+            functions.push(FunctionChange {
+                id: *function,
+                slug: registered.config.slug.clone(),
+                name: registered.config.name.clone(),
+                version: *version,
+                config: registered.raw.clone(),
+            });
+            work.extend(cron::ticks(
+                actor.org,
+                actor.env,
+                *function,
+                &registered.config,
+                now,
+            ));
+        }
+        let change = AppSync {
+            org: actor.org,
+            env: actor.env,
+            expected_version,
+            sync: engine.ids.sync(),
+            app: App {
+                id,
+                name: registration.app_name.clone(),
+                url: registration.url.clone(),
+                version: registration.app_version.clone(),
+                sdk_language: registration.sdk_language.clone(),
+                sdk_version: registration.sdk_version.clone(),
+                framework: registration.framework.clone(),
+                checksum: registration.checksum.clone(),
+                error: None,
+                created_at: known.map_or(now, |app| app.created_at),
+                synced_at: now,
+                archived_at: None,
+            },
+            functions,
+            archives: changes.archives.clone(),
+            function_count: registration.functions.len(),
+            work,
+            now,
+        };
+        if !engine.store.save_sync(&change).await? {
+            return Ok(None);
+        }
+        engine.registries.reload(actor.env).await?;
+        engine.schedule(&change.work).await;
+        log_sync(registration, &stored, &change);
+        Ok(Some(Synced {
+            sync: change.sync,
+            app: id,
+            modified: true,
+        }))
+    }
+
+    /// Removes the app at this URL and archives its functions. Their runs go on.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such app.
+    pub async fn remove(&self, actor: &Actor, url: &str) -> Result<(), Error> {
+        actor.require(Scope::AppsWrite)?;
+        let engine = self.0;
+        let _one_at_a_time = engine.syncing.lock().await;
+        for _ in 0..TRIES {
+            let now = engine.clock.now();
+            let expected_version = engine.store.functions_version(actor.env).await?;
+            let found = engine.store.find_app_by_url(actor.env, url).await?;
+            let app = found.ok_or_else(|| Error::NotFound {
+                what: "app",
+                id: url.to_owned(),
+            })?;
+            let stored = engine.store.functions_of_app(actor.env, app.id).await?;
+            let archives = diff(&stored, &[]).archives;
+            let change = AppSync {
+                org: actor.org,
+                env: actor.env,
+                expected_version,
+                sync: engine.ids.sync(),
+                app: App {
+                    archived_at: Some(now),
+                    checksum: String::new(),
+                    synced_at: now,
+                    ..app
+                },
+                functions: Vec::new(),
+                archives,
+                function_count: 0,
+                work: Vec::new(),
+                now,
+            };
+            if engine.store.save_sync(&change).await? {
+                engine.registries.reload(actor.env).await?;
+                info!(app.id = %change.app.id, functions = change.archives.len(), "app removed");
+                return Ok(());
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Asks the app at this URL which functions it has. It answers by registering, or in its reply.
+    ///
+    /// # Errors
+    /// `Sync` with the code of sdk-protocol 1.7 when the app does not answer, is no app, or refuses.
+    pub async fn sync(&self, actor: &Actor, url: &str) -> Result<SyncReport, Error> {
+        actor.require(Scope::AppsWrite)?;
+        let engine = self.0;
+        let request = SyncRequest {
+            url,
+            kind: SyncKind::OutOfBand,
+            signing_key: engine.settings.signing_keys.first(),
+            now: engine.clock.now(),
+        };
+        match engine.client.sync(request).await {
+            SyncReply::Registered => {
+                let app = engine.store.find_app_by_url(actor.env, url).await?;
+                Ok(SyncReport {
+                    modified: None,
+                    app: app.map(|app| app.id),
+                })
+            }
+            SyncReply::InBand(registration) => {
+                let synced = self.register(actor, *registration).await?;
+                Ok(SyncReport {
+                    modified: Some(synced.modified),
+                    app: Some(synced.app),
+                })
+            }
+            SyncReply::Invalid(invalid) => Err(Error::Sync {
+                code: invalid.code,
+                message: invalid.message,
+            }),
+            SyncReply::Failed { code, message } => Err(Error::Sync {
+                code: stable(&code),
+                message,
+            }),
+        }
+    }
+
+    /// Apps that are not archived, by name.
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<App>, Error> {
+        actor.require(Scope::AppsRead)?;
+        Ok(self.0.store.list_apps(actor.env).await?)
+    }
+
+    /// Apps by id; unknown and foreign ids are left out.
+    pub async fn get_many(
+        &self,
+        actor: &Actor,
+        ids: &[AppId],
+    ) -> Result<HashMap<AppId, App>, Error> {
+        actor.require(Scope::AppsRead)?;
+        let apps = self.0.store.find_apps(actor.env, ids).await?;
+        Ok(apps.into_iter().map(|app| (app.id, app)).collect())
+    }
+}
+
+/// Codes of sdk-protocol 1.7; whatever else an app says is one word to programs.
+fn stable(code: &str) -> &'static str {
+    const CODES: [&str; 14] = [
+        "unreachable",
+        "unsupported_protocol",
+        "invalid_signing_key",
+        "missing_signing_key",
+        "no_functions",
+        "invalid_function",
+        "missing_branch_env_name",
+        "server_kind_mismatch",
+        "app_config_invalid",
+        "unauthorized",
+        "forbidden",
+        "url_not_found",
+        "internal_server_error",
+        "not_sdk",
+    ];
+    CODES
+        .into_iter()
+        .find(|known| *known == code)
+        .unwrap_or("sync_failed")
+}
+
+fn log_sync(registration: &Registration, stored: &[Function], change: &AppSync) {
+    let before = stored
+        .iter()
+        .filter(|function| function.archived_at.is_none())
+        .count();
+    info!(
+        app.id = %change.app.id,
+        app = %change.app.name,
+        functions = change.function_count,
+        changed = change.functions.len(),
+        removed = change.archives.len(),
+        before,
+        "app synced"
+    );
+    for function in &registration.functions {
+        for warning in &function.warnings {
+            warn!(function.slug = %function.config.slug, "{warning}");
+        }
+        let present = function.config.flow.present();
+        if !present.is_empty() {
+            warn!(
+                function.slug = %function.config.slug,
+                settings = %present.join(", "),
+                "these settings are stored and shown, but not enforced yet by this version"
+            );
+        }
+    }
+}
+
+/// Functions. Made by `Services::functions`.
+pub struct Functions<'a>(pub(crate) &'a Engine);
+
+impl Functions<'_> {
+    /// Functions of the environment, or of one app, by slug.
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        app: Option<AppId>,
+        with_archived: bool,
+    ) -> Result<Vec<Function>, Error> {
+        actor.require(Scope::AppsRead)?;
+        Ok(self
+            .0
+            .store
+            .list_functions(actor.env, app, with_archived)
+            .await?)
+    }
+
+    /// Functions by id; unknown and foreign ids are left out.
+    pub async fn get_many(
+        &self,
+        actor: &Actor,
+        ids: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Function>, Error> {
+        actor.require(Scope::AppsRead)?;
+        let functions = self.0.store.find_functions(actor.env, ids).await?;
+        Ok(functions
+            .into_iter()
+            .map(|function| (function.id, function))
+            .collect())
+    }
+
+    /// The function of this slug that is not archived.
+    pub async fn find_by_slug(&self, actor: &Actor, slug: &str) -> Result<Option<Function>, Error> {
+        actor.require(Scope::AppsRead)?;
+        let registry = self.0.registries.get(actor.env).await?;
+        Ok(registry.by_name(slug).map(|loaded| loaded.function.clone()))
+    }
+}

@@ -1,0 +1,132 @@
+//! Steps that an app reports by itself while it is being called.
+
+use std::collections::HashSet;
+
+use inngest_core::{
+    access::{Actor, Scope},
+    ids::{RunId, StepId, WorkId},
+    job::Work,
+    op::{Op, OpKind},
+    run::{
+        StepKind, StepStatus,
+        decide::{Decision, Effect, Fate, Memo},
+    },
+    wire::checkpoint::Checkpoint,
+};
+
+use crate::{
+    Error,
+    engine::Engine,
+    record::{Record, Recorded},
+};
+
+/// Reports of running apps. Made by `Services::checkpoints`.
+pub struct Checkpoints<'a>(pub(crate) &'a Engine);
+
+impl Checkpoints<'_> {
+    /// Stores the steps that an app has finished. The call goes on; its reply then lists only what is new.
+    ///
+    /// # Errors
+    /// `Stale` when the call was replaced by a newer one, or its run has ended: the app should stop. `Malformed` when the report names
+    /// no work of this run. `TooLarge` when the run would exceed a limit.
+    pub async fn report(
+        &self,
+        actor: &Actor,
+        run: RunId,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Error> {
+        actor.require(Scope::Execute)?;
+        let engine = self.0;
+        let malformed = |message: &str| Error::Malformed {
+            code: "invalid_checkpoint",
+            message: message.to_owned(),
+        };
+        let id: WorkId = checkpoint
+            .qi_id
+            .parse()
+            .map_err(|_| malformed("`qi_id` names no work of ours"))?;
+        let work = engine
+            .store
+            .work_of_run(actor.env, run)
+            .await?
+            .into_iter()
+            .find(|work| work.id == id);
+        let Some(work) = work else {
+            return Err(match engine.store.find_run(actor.env, run).await? {
+                None => Error::no_run(run),
+                Some(_) => Error::Stale { run },
+            });
+        };
+        let cell = engine.cells.get(run);
+        // A process that did not make the call itself knows its epoch only from the row, and from what the app says.
+        let epoch = cell.call(id).map_or(work.epoch, |call| call.epoch);
+        if checkpoint
+            .generation
+            .is_some_and(|generation| generation != epoch)
+        {
+            return Err(Error::Stale { run });
+        }
+        let Some(loaded) = engine.registries.function(actor.env, work.function).await? else {
+            return Err(Error::Internal {
+                what: "the function of a run cannot be read".to_owned(),
+            });
+        };
+        let work = Work { epoch, ..work };
+        let now = engine.clock.now();
+        let record = Record {
+            run,
+            loaded: &loaded,
+            work: Some(&work),
+            goes_on: true,
+            claims: Vec::new(),
+            since: now,
+        };
+        let mut saved = 0;
+        let recorded = engine
+            .record(actor.env, &cell, record, |progress, _| {
+                let effects = steps_of(&checkpoint.ops, |step| progress.has_ended(step));
+                saved = effects.len();
+                Decision {
+                    effects,
+                    fate: Fate::Done,
+                }
+            })
+            .await?;
+        match recorded {
+            Recorded::Done {
+                next, goes_on_with, ..
+            } => {
+                cell.call_reported(id, saved);
+                engine.schedule(&next).await;
+                engine.schedule(goes_on_with.as_slice()).await;
+                Ok(())
+            }
+            Recorded::Replaced | Recorded::Ended => Err(Error::Stale { run }),
+        }
+    }
+}
+
+/// The steps of a report that have no result yet, each once.
+fn steps_of(ops: &[Op], has_ended: impl Fn(&StepId) -> bool) -> Vec<Effect> {
+    let mut seen = HashSet::new();
+    ops.iter()
+        .filter_map(|op| {
+            let memo = match &op.kind {
+                OpKind::StepRun { data } => Memo::Data(data.clone()),
+                OpKind::StepVerbatim { data } => Memo::Verbatim(data.clone()),
+                _ => return None,
+            };
+            if has_ended(&op.step) || !seen.insert(op.step.clone()) {
+                return None;
+            }
+            Some(Effect::EndStep {
+                step: op.step.clone(),
+                name: op.name.clone(),
+                kind: StepKind::Run,
+                status: StepStatus::Completed,
+                memo,
+                timing: op.timing,
+            })
+        })
+        .collect()
+}

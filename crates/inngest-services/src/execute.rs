@@ -1,0 +1,334 @@
+//! One call to an app: build it from what is known of the run, make it, and record what came back.
+
+use std::{pin::pin, time::Duration};
+
+use bytes::Bytes;
+use inngest_core::{
+    ids::{RunId, StepId},
+    job::{JobKind, Work},
+    json::Json,
+    run::{
+        decide::{CallInfo, Decision, Effect, Ending, Fate, decide},
+        progress::Progress,
+        reply::Reply,
+        retry::RetryPolicy,
+    },
+    time::Timestamp,
+    wire::call::CallBody,
+};
+use inngest_executor::CallRequest;
+use inngest_queue::model::Verdict;
+use tracing::{debug, warn};
+
+use crate::{
+    Error,
+    cells::{Cell, InFlight},
+    engine::{Counters, Engine},
+    record::{Record, Recorded},
+    registry::Loaded,
+};
+
+struct Prepared {
+    run: RunId,
+    url: String,
+    body: Bytes,
+    info: CallInfo,
+    version: i32,
+    request_id: String,
+}
+
+enum Start {
+    /// Make this call.
+    Call(Box<Prepared>),
+    /// The run has ended.
+    Ended,
+    /// The run must end instead.
+    End(Ending),
+    /// The start must be recorded first, because timeouts hang on it.
+    MarkFirst,
+}
+
+impl Engine {
+    /// Carries out work that calls an app.
+    pub(crate) async fn execute(&self, work: &Work) -> Result<Verdict, Error> {
+        let Some(run) = work.run else {
+            return Ok(Verdict::done());
+        };
+        let cell = self.cells.get(run);
+        let Some(loaded) = self.registries.function(work.env, work.function).await? else {
+            return Ok(self.wait_for_function(work));
+        };
+        let since = self.clock.now();
+        let mut marked = false;
+        loop {
+            let start = self.prepare(&cell, work, &loaded, since, marked).await?;
+            let record = Record {
+                run,
+                loaded: &loaded,
+                work: Some(work),
+                goes_on: false,
+                claims: Vec::new(),
+                since,
+            };
+            match start {
+                Start::Ended => return Ok(Verdict::done()),
+                Start::End(ending) => {
+                    let recorded = self
+                        .record(work.env, &cell, record, |_, _| finish(ending.clone()))
+                        .await?;
+                    return Ok(recorded.into_verdict());
+                }
+                Start::MarkFirst => {
+                    marked = true;
+                    match self.mark_started(&cell, work, &loaded, since).await? {
+                        Recorded::Done { next, .. } => self.schedule(&next).await,
+                        Recorded::Replaced | Recorded::Ended => return Ok(Verdict::done()),
+                    }
+                }
+                Start::Call(call) => {
+                    let reply = self.call(&cell, work, &loaded, &call, since).await;
+                    let in_flight = cell.call_ended(work.id);
+                    let mut info = call.info;
+                    if let Some(in_flight) = in_flight {
+                        info.stack_len = in_flight.stack_len;
+                    }
+                    // The app may have reported steps meanwhile, which gave the work a fresh attempt under the same epoch.
+                    let recorded = self
+                        .record(work.env, &cell, record, |run, now| {
+                            decide(run, &info, reply.clone(), now)
+                        })
+                        .await?;
+                    return Ok(recorded.into_verdict());
+                }
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        cell: &Cell,
+        work: &Work,
+        loaded: &Loaded,
+        now: Timestamp,
+        marked: bool,
+    ) -> Result<Start, Error> {
+        let Some(run) = work.run else {
+            return Ok(Start::Ended);
+        };
+        let mut held = cell.progress.lock().await;
+        let Some(progress) = self.load(work.env, run, &mut held).await? else {
+            self.cells.remove(run);
+            return Ok(Start::Ended);
+        };
+        let timeouts = loaded.config.timeouts;
+        match progress.started_at {
+            None => {
+                if timeouts
+                    .start
+                    .is_some_and(|limit| progress.queued_at.plus(limit) <= now)
+                {
+                    return Ok(Start::End(Ending::Cancelled {
+                        reason: "it did not start within `timeouts.start`".to_owned(),
+                    }));
+                }
+                if !marked && (timeouts.start.is_some() || timeouts.finish.is_some()) {
+                    return Ok(Start::MarkFirst);
+                }
+            }
+            Some(started) => {
+                if timeouts
+                    .finish
+                    .is_some_and(|limit| started.plus(limit) <= now)
+                {
+                    return Ok(Start::End(Ending::Cancelled {
+                        reason: "it did not finish within `timeouts.finish`".to_owned(),
+                    }));
+                }
+            }
+        }
+        if let Some(step) = work.step.as_ref().filter(|step| progress.has_ended(step)) {
+            debug!(run.id = %run, step.id = %step, "planned step has a result already");
+        }
+        let call = self.build(progress, work, loaded, now);
+        cell.call_started(
+            work.id,
+            InFlight {
+                epoch: work.epoch,
+                stack_len: progress.stack.len(),
+            },
+        );
+        Ok(Start::Call(Box::new(call)))
+    }
+
+    fn build(&self, progress: &Progress, work: &Work, loaded: &Loaded, now: Timestamp) -> Prepared {
+        let events: Vec<Json> = progress
+            .events
+            .iter()
+            .map(|(_, body)| body.clone())
+            .collect();
+        let memos: Vec<(StepId, Json)> = progress
+            .stack
+            .iter()
+            .filter_map(|step| {
+                progress
+                    .steps
+                    .get(step)?
+                    .memo
+                    .clone()
+                    .map(|memo| (step.clone(), memo))
+            })
+            .collect();
+        let request_id = self.ids.ulid(now).to_string();
+        let id = work.id.to_string();
+        let target = if work.kind == JobKind::RunStep {
+            work.step.clone()
+        } else {
+            None
+        };
+        let body = CallBody {
+            run: progress.run,
+            function: progress.function,
+            env: "",
+            attempt: work.attempt,
+            max_attempts: loaded.config.max_attempts(),
+            force_plan: progress.must_plan(),
+            generation: work.epoch,
+            job_id: &id,
+            qi_id: &id,
+            request_id: &request_id,
+            stack: &progress.stack,
+            events: &events,
+            memos: &memos,
+            defers: &[],
+            version: progress.request_version,
+            can_fetch_state: !loaded.config.url.contains("step=step")
+                || loaded.config.url.contains("stepId="),
+        }
+        .to_bytes();
+        let info = CallInfo {
+            work: work.id,
+            target: target.clone(),
+            attempt: work.attempt,
+            stack_len: progress.stack.len(),
+            policy: self.retry_policy(loaded),
+        };
+        Prepared {
+            run: progress.run,
+            url: loaded.config.url.clone(),
+            body,
+            info,
+            version: progress.request_version,
+            request_id,
+        }
+    }
+
+    pub(crate) fn retry_policy(&self, loaded: &Loaded) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: loaded.config.max_attempts(),
+            interval: self.settings.retry_interval,
+            jitter: jitter(),
+        }
+    }
+
+    /// Makes the call. A call that takes long is recorded as started meanwhile; a short one saves that write.
+    async fn call(
+        &self,
+        cell: &Cell,
+        work: &Work,
+        loaded: &Loaded,
+        call: &Prepared,
+        since: Timestamp,
+    ) -> Reply {
+        Counters::add(&self.counters.calls, 1);
+        let id = work.id.to_string();
+        let request = CallRequest {
+            url: &call.url,
+            run: call.run,
+            target: call.info.target.as_ref(),
+            version: call.version,
+            job_id: &id,
+            request_id: &call.request_id,
+            generation: work.epoch,
+            signing_key: self.settings.signing_keys.first(),
+            traceparent: None,
+            now: self.clock.now(),
+            body: call.body.clone(),
+        };
+        let mut reply = pin!(self.client.call(request));
+        tokio::select! {
+            reply = &mut reply => return reply,
+            () = tokio::time::sleep(self.settings.mark_started_after) => {}
+        }
+        let is_first = cell
+            .progress
+            .lock()
+            .await
+            .as_ref()
+            .is_some_and(|progress| progress.started_at.is_none());
+        if is_first {
+            match self.mark_started(cell, work, loaded, since).await {
+                Ok(Recorded::Done { next, .. }) => self.schedule(&next).await,
+                Ok(Recorded::Replaced | Recorded::Ended) => {}
+                Err(error) => debug!(error = %error, "the start of a run was not recorded"),
+            }
+        }
+        reply.await
+    }
+
+    /// Records that the app is being called for the first time, and when the run must have finished.
+    async fn mark_started(
+        &self,
+        cell: &Cell,
+        work: &Work,
+        loaded: &Loaded,
+        since: Timestamp,
+    ) -> Result<Recorded, Error> {
+        let Some(run) = work.run else {
+            return Ok(Recorded::Ended);
+        };
+        let record = Record {
+            run,
+            loaded,
+            work: Some(work),
+            goes_on: true,
+            claims: Vec::new(),
+            since,
+        };
+        let finish = loaded.config.timeouts.finish;
+        self.record(work.env, cell, record, |progress, _| {
+            let timer = finish
+                .filter(|_| progress.started_at.is_none())
+                .map(|limit| Effect::FinishBy {
+                    at: since.plus(limit),
+                });
+            let effects = std::iter::once(Effect::Started).chain(timer).collect();
+            Decision {
+                effects,
+                fate: Fate::Done,
+            }
+        })
+        .await
+    }
+
+    /// The function of a run cannot be read, which only a foreign hand in the database can bring about: look again later.
+    fn wait_for_function(&self, work: &Work) -> Verdict {
+        warn!(job.id = %work.id, function.id = %work.function, "the function of a run cannot be read; trying again in a minute");
+        Verdict::RetryAt {
+            work: Work {
+                due_at: self.clock.now().plus(Duration::from_secs(60)),
+                ..work.clone()
+            },
+        }
+    }
+}
+
+fn finish(ending: Ending) -> Decision {
+    Decision {
+        effects: vec![Effect::Finish(ending)],
+        fate: Fate::Done,
+    }
+}
+
+fn jitter() -> f64 {
+    rand::random_range(0.0..1.0)
+}

@@ -1,0 +1,101 @@
+//! From the kind of a job to the function that does it.
+
+use std::time::Duration;
+
+use inngest_core::{
+    job::{JobKind, Work},
+    run::decide::{Decision, Effect, Fate, engine_failure},
+};
+use inngest_queue::model::{Lease, Verdict};
+use tracing::{error, info, warn};
+
+use crate::{Error, engine::Engine, record::Record};
+
+/// Pause before work is tried again that failed because of us.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Does what a lease is for. Twice is harmless.
+    pub(crate) async fn handle(&self, lease: Lease) -> Verdict {
+        let mut work = lease.work;
+        if lease.lost {
+            match self.store.raise_epoch(work.id, work.epoch).await {
+                Ok(Some(epoch)) => {
+                    info!(job.id = %work.id, epoch, "took over work whose lease was lost");
+                    work.epoch = epoch;
+                }
+                Ok(None) => return Verdict::done(),
+                Err(error) => return self.later(&work, &error.into()),
+            }
+        }
+        let done = if lease.poisoned {
+            self.set_aside(&work).await
+        } else {
+            self.dispatch(&work).await
+        };
+        match done {
+            Ok(verdict) => verdict,
+            Err(error) => self.later(&work, &error),
+        }
+    }
+
+    async fn dispatch(&self, work: &Work) -> Result<Verdict, Error> {
+        match work.kind {
+            JobKind::Discover | JobKind::RunStep => self.execute(work).await,
+            JobKind::Wake => self.wake(work).await,
+            JobKind::WaitTimeout => self.time_out(work).await,
+            JobKind::Resume => self.resume(work).await,
+            JobKind::Fetch => self.fetch(work).await,
+            JobKind::Cancel | JobKind::StartTimeout | JobKind::FinishTimeout => {
+                self.cancel_by_work(work).await
+            }
+            JobKind::Cron => self.fire(work).await,
+        }
+    }
+
+    /// The row stays as it is; only the schedule is told to come back.
+    fn later(&self, work: &Work, failure: &Error) -> Verdict {
+        let cause = std::error::Error::source(failure)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        warn!(job.id = %work.id, job.kind = ?work.kind, error = %failure, cause, "work could not be recorded; trying again");
+        Verdict::RetryAt {
+            work: Work {
+                due_at: self.clock.now().plus(PAUSE),
+                ..work.clone()
+            },
+        }
+    }
+
+    /// Work whose handling has panicked again and again ends its run, so that it cannot take workers with it for ever.
+    async fn set_aside(&self, work: &Work) -> Result<Verdict, Error> {
+        error!(job.id = %work.id, job.kind = ?work.kind, "work crashed its worker too often; its run is failed");
+        let (Some(run), Some(loaded)) = (
+            work.run,
+            self.registries.function(work.env, work.function).await?,
+        ) else {
+            return Ok(Verdict::done());
+        };
+        let cell = self.cells.get(run);
+        let record = Record {
+            run,
+            loaded: &loaded,
+            work: Some(work),
+            goes_on: false,
+            claims: Vec::new(),
+            since: self.clock.now(),
+        };
+        let ending = engine_failure(
+            "InngestErrWorkerCrashed",
+            "The server could not process this run: handling it failed repeatedly.",
+        );
+        let decide = |_: &_, _| Decision {
+            effects: vec![Effect::Finish(ending.clone())],
+            fate: Fate::Done,
+        };
+        Ok(self
+            .record(work.env, &cell, record, decide)
+            .await?
+            .into_verdict())
+    }
+}

@@ -1,0 +1,241 @@
+//! Everything that happens. What is above is a way in, what is below is a tool.
+//!
+//! Every function here takes an `Actor` first: who asks, and for which organization and environment. Every change is one commit of
+//! the store: may they; now; read; decide; write; then tell the schedule and whoever watches. A run goes on because a job says so,
+//! never because somebody calls back.
+
+mod apply;
+mod apps;
+mod auth;
+mod cells;
+mod checkpoints;
+mod cron;
+mod engine;
+mod error;
+mod events;
+mod execute;
+mod fetch;
+mod jobs;
+mod live;
+mod programs;
+mod record;
+mod refill;
+mod registry;
+mod resume;
+mod route;
+mod runs;
+mod settings;
+mod signals;
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use inngest_core::{
+    ids::{DEFAULT_ENV, DEFAULT_ORG, IdSource},
+    time::Clock,
+};
+use inngest_executor::AppClient;
+use inngest_queue::{
+    Queue,
+    live::Live,
+    worker::{self, WorkerSettings},
+};
+use inngest_state::Store;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use apps::{Apps, Functions, SyncReport};
+pub use auth::Auth;
+pub use checkpoints::Checkpoints;
+pub use engine::Counters;
+pub use error::{Error, Kind};
+pub use events::Events;
+pub use inngest_state::{FailedAttempt, ListEvents, ListRuns};
+pub use live::{FeedItem, LiveViews, RunFeedFilter};
+pub use programs::Programs;
+pub use runs::{Reason, Runs};
+pub use settings::{Mode, ServiceSettings};
+pub use signals::Signals;
+
+/// All services. A cheap handle.
+#[derive(Clone)]
+pub struct Services(engine::Shared);
+
+/// What the services are built from.
+pub struct Parts {
+    /// The database, opened with the matcher of `programs`.
+    pub store: Store,
+    /// The schedule.
+    pub queue: Queue,
+    /// How apps are called.
+    pub client: AppClient,
+    /// The time.
+    pub clock: Clock,
+    /// Where ids come from.
+    pub ids: IdSource,
+    /// Compiled expressions.
+    pub programs: Programs,
+    /// Where tasks are spawned.
+    pub tracker: TaskTracker,
+    /// What the services go by.
+    pub settings: ServiceSettings,
+}
+
+/// Whether the server can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// `sqlite` or `postgres`.
+    pub database: &'static str,
+    /// Whether it answers.
+    pub database_connected: bool,
+    /// `embedded`, `connected` or `disconnected`.
+    pub schedule: &'static str,
+    /// Whether the schedule has been filled since the start.
+    pub ready: bool,
+    /// Jobs in the schedule.
+    pub depth: usize,
+    /// Version of the binary.
+    pub version: &'static str,
+}
+
+impl Services {
+    /// Puts the services together and makes sure that the first environment exists. Nothing runs until [`Services::work`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn start(parts: Parts) -> Result<Self, Error> {
+        let now = parts.clock.now();
+        parts
+            .store
+            .ensure_environment(DEFAULT_ORG, DEFAULT_ENV, "dev", now)
+            .await?;
+        let registries = registry::Registries::new(parts.store.clone(), parts.programs.clone());
+        Ok(Self(Arc::new(engine::Engine {
+            registries,
+            cells: cells::Cells::new(parts.settings.cache_bytes),
+            store: parts.store,
+            queue: parts.queue,
+            client: parts.client,
+            live: Live::memory(),
+            clock: parts.clock,
+            ids: parts.ids,
+            settings: parts.settings,
+            programs: parts.programs,
+            tracker: parts.tracker,
+            counters: Counters::default(),
+            syncing: tokio::sync::Mutex::default(),
+            left_out: false.into(),
+            refill: tokio::sync::Notify::new(),
+            ready: false.into(),
+        })))
+    }
+
+    /// Works off the schedule until `stop`, and keeps it filled. Returns when the workers have wound down.
+    pub async fn work(&self, settings: WorkerSettings, stop: CancellationToken) {
+        let engine = self.0.clone();
+        let filling = stop.clone();
+        self.0
+            .tracker
+            .spawn(async move { engine.keep_filled(filling).await });
+        let engine = self.0.clone();
+        let handler = move |lease| {
+            let engine = engine.clone();
+            async move { engine.handle(lease).await }
+        };
+        worker::work(
+            self.0.queue.clone(),
+            settings,
+            self.0.tracker.clone(),
+            stop,
+            handler,
+        )
+        .await;
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Where ids come from.
+    pub fn ids(&self) -> &IdSource {
+        &self.0.ids
+    }
+
+    /// What the services go by.
+    pub fn settings(&self) -> &ServiceSettings {
+        &self.0.settings
+    }
+
+    /// What happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// The client through which apps are called, for discovery.
+    pub fn client(&self) -> &AppClient {
+        &self.0.client
+    }
+
+    /// The schedule, for figures.
+    pub fn queue(&self) -> &Queue {
+        &self.0.queue
+    }
+
+    /// The database, for figures.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Sign-in.
+    pub fn auth(&self) -> Auth<'_> {
+        Auth(&self.0)
+    }
+
+    /// Events.
+    pub fn events(&self) -> Events<'_> {
+        Events(&self.0)
+    }
+
+    /// Runs.
+    pub fn runs(&self) -> Runs<'_> {
+        Runs(&self.0)
+    }
+
+    /// Apps.
+    pub fn apps(&self) -> Apps<'_> {
+        Apps(&self.0)
+    }
+
+    /// Functions.
+    pub fn functions(&self) -> Functions<'_> {
+        Functions(&self.0)
+    }
+
+    /// Signals.
+    pub fn signals(&self) -> Signals<'_> {
+        Signals(&self.0)
+    }
+
+    /// Reports of running apps.
+    pub fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints(&self.0)
+    }
+
+    /// Live views.
+    pub fn live(&self) -> LiveViews<'_> {
+        LiveViews(&self.0)
+    }
+
+    /// Whether the server can do its work.
+    pub async fn health(&self) -> Health {
+        Health {
+            database: self.0.store.kind(),
+            database_connected: self.0.store.ping().await.is_ok(),
+            schedule: "embedded",
+            ready: self.0.ready.load(Ordering::Relaxed),
+            depth: self.0.queue.stats().entries,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}

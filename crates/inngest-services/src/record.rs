@@ -1,0 +1,238 @@
+//! Recording a decision: draft it, commit it, and decide again when the run has changed meanwhile.
+
+use inngest_core::{
+    ids::{RunId, WaitId},
+    job::Work,
+    run::{
+        decide::{Decision, Effect, Ending, Fate, engine_failure},
+        progress::Progress,
+    },
+    time::Timestamp,
+};
+use inngest_queue::model::Verdict;
+use inngest_state::Refused;
+
+use crate::{
+    Error,
+    apply::{Basis, Drafted},
+    cells::Cell,
+    engine::{Counters, Engine, TRIES},
+    registry::Loaded,
+    route::drafts_of,
+};
+
+/// What is recorded, besides the decision.
+pub(crate) struct Record<'a> {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Its function.
+    pub(crate) loaded: &'a Loaded,
+    /// See `Basis::work`.
+    pub(crate) work: Option<&'a Work>,
+    /// See `Basis::goes_on`.
+    pub(crate) goes_on: bool,
+    /// See `Basis::claims`.
+    pub(crate) claims: Vec<WaitId>,
+    /// See `Basis::since`.
+    pub(crate) since: Timestamp,
+}
+
+/// What came of it.
+pub(crate) enum Recorded {
+    /// It is durable. Other work for the schedule, the work to go on with, and the work that is tried again.
+    Done {
+        next: Vec<Work>,
+        goes_on_with: Option<Work>,
+        retry: Option<Work>,
+    },
+    /// The work belongs to somebody else, or what it waited for is gone: nothing is left to do.
+    Replaced,
+    /// The run has ended.
+    Ended,
+}
+
+impl Recorded {
+    /// What the schedule is to be told by a worker.
+    pub(crate) fn into_verdict(self) -> Verdict {
+        match self {
+            Self::Done {
+                retry: Some(work), ..
+            } => Verdict::RetryAt { work },
+            Self::Done {
+                next,
+                goes_on_with,
+                retry: None,
+                ..
+            } => Verdict::Done {
+                next,
+                continue_with: goes_on_with,
+            },
+            Self::Replaced | Self::Ended => Verdict::done(),
+        }
+    }
+}
+
+impl Engine {
+    /// Reads the run into its cell if it is not there. `false` when it has ended.
+    pub(crate) async fn load<'a>(
+        &self,
+        env: inngest_core::ids::EnvId,
+        run: RunId,
+        held: &'a mut Option<Progress>,
+    ) -> Result<Option<&'a mut Progress>, Error> {
+        if held.is_none() {
+            *held = self
+                .store
+                .load_run(env, run)
+                .await?
+                .map(|loaded| loaded.progress);
+        }
+        Ok(held.as_mut())
+    }
+
+    /// Decides, records the decision, and brings the cell up to date. `decide` is called again for the newer state when the run has
+    /// changed since the cell was read.
+    pub(crate) async fn record(
+        &self,
+        env: inngest_core::ids::EnvId,
+        cell: &Cell,
+        record: Record<'_>,
+        mut decide: impl FnMut(&Progress, Timestamp) -> Decision,
+    ) -> Result<Recorded, Error> {
+        let mut held = cell.progress.lock().await;
+        let mut signal_taken = false;
+        for _ in 0..TRIES {
+            let now = self.clock.now();
+            let registry = self.registries.get(env).await?;
+            let Some(progress) = self.load(env, record.run, &mut held).await? else {
+                self.cells.remove(record.run);
+                return Ok(Recorded::Ended);
+            };
+            let decision = if signal_taken {
+                signal_conflict()
+            } else {
+                decide(progress, now)
+            };
+            if decision.effects.is_empty()
+                && decision.fate == Fate::Done
+                && record.goes_on
+                && record.claims.is_empty()
+            {
+                return Ok(Recorded::Done {
+                    next: Vec::new(),
+                    goes_on_with: None,
+                    retry: None,
+                });
+            }
+            let basis = Basis {
+                registry: &registry,
+                loaded: record.loaded,
+                work: record.work,
+                goes_on: record.goes_on,
+                claims: record.claims.clone(),
+                since: record.since,
+                now,
+            };
+            let failure = final_error(&decision);
+            let Drafted { commit, run, retry } = self.draft(progress, decision, &basis);
+            let children = drafts_of(&commit.events);
+            let run_id = record.run;
+            match self.store.commit(commit).await {
+                Ok(committed) => {
+                    self.announce(&committed, children).await;
+                    let ended = run.is_none();
+                    if let Some(run) = &run {
+                        self.hint_progress(run);
+                        self.cells.weigh(run_id, run.weight());
+                    } else {
+                        self.hint(env, run_id, record.loaded.function.id);
+                        self.after_end(run_id, record.loaded, failure).await;
+                    }
+                    *held = run;
+                    return Ok(self.sort(cell, run_id, committed.work, retry, ended));
+                }
+                Err(Refused::RunChanged) => {
+                    Counters::add(&self.counters.conflicts, 1);
+                    *held = None;
+                }
+                Err(Refused::FunctionsChanged) => drop(self.registries.reload(env).await?),
+                Err(Refused::SignalTaken) => signal_taken = true,
+                Err(Refused::FenceLost | Refused::WaitGone) => {
+                    Counters::add(&self.counters.stale_writes, 1);
+                    *held = None;
+                    return Ok(Recorded::Replaced);
+                }
+                Err(Refused::Store(error)) => {
+                    // Whether it was written is not known; the next look reads the truth.
+                    *held = None;
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Sorts the work of a commit: what this run goes on with at once, and the rest.
+    fn sort(
+        &self,
+        cell: &Cell,
+        run: RunId,
+        work: Vec<Work>,
+        retry: Option<Work>,
+        ended: bool,
+    ) -> Recorded {
+        let again = retry.as_ref().map(|work| work.id);
+        let now = self.clock.now();
+        let mut next: Vec<Work> = work
+            .into_iter()
+            .filter(|work| Some(work.id) != again)
+            .collect();
+        let position = next
+            .iter()
+            .position(|work| work.run == Some(run) && work.kind.calls_app() && work.due_at <= now);
+        let goes_on_with = position
+            .filter(|_| !ended && again.is_none() && cell.may_continue())
+            .map(|position| next.remove(position));
+        Recorded::Done {
+            next,
+            goes_on_with,
+            retry,
+        }
+    }
+
+    async fn after_end(&self, run: RunId, loaded: &Loaded, failure: Option<String>) {
+        self.cells.remove(run);
+        Counters::add(&self.counters.runs_ended, 1);
+        if let Err(error) = self.queue.remove_run(run).await {
+            tracing::warn!(run.id = %run, error = %error, "work of an ended run stays in the schedule until it is looked at");
+        }
+        match failure {
+            None => {
+                tracing::debug!(run.id = %run, function.slug = %loaded.function.slug, "run ended")
+            }
+            Some(reason) => {
+                tracing::info!(run.id = %run, function.slug = %loaded.function.slug, reason, "run did not complete")
+            }
+        }
+    }
+}
+
+fn signal_conflict() -> Decision {
+    let ending = engine_failure(
+        "Error",
+        "Signal conflict; signal wait already exists for another run",
+    );
+    Decision {
+        effects: vec![Effect::Finish(ending)],
+        fate: Fate::Done,
+    }
+}
+
+/// Why the run does not complete, in words that hold nothing of the user's data.
+fn final_error(decision: &Decision) -> Option<String> {
+    decision.effects.iter().find_map(|effect| match effect {
+        Effect::Finish(Ending::Failed { error, .. }) => Some(format!("failed: {}", error.name)),
+        Effect::Finish(Ending::Cancelled { reason }) => Some(format!("cancelled: {reason}")),
+        _ => None,
+    })
+}

@@ -1,0 +1,231 @@
+//! The functions of each environment, read once per version and ready to be asked what an event starts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use inngest_core::{
+    app::Function,
+    expr::Program,
+    function::{
+        config::{FunctionConfig, Trigger},
+        trigger::patterns_for,
+    },
+    ids::{EnvId, FunctionId},
+    wire::sync::parse_config,
+};
+use inngest_state::Store;
+use tracing::error;
+
+use crate::{Error, programs::Programs};
+
+/// A function, read and compiled.
+pub(crate) struct Loaded {
+    /// As stored.
+    pub(crate) function: Function,
+    /// Read from its JSON.
+    pub(crate) config: FunctionConfig,
+    /// The expression of each trigger, compiled. `Some(None)`: it does not compile, so the trigger never matches.
+    conditions: Vec<Option<Option<Program>>>,
+    /// The idempotency expression, compiled.
+    pub(crate) idempotency: Option<Program>,
+}
+
+impl Loaded {
+    /// Whether an app of this SDK can fetch state that does not fit into a call.
+    pub(crate) fn new(function: Function, programs: &Programs) -> Option<Self> {
+        let config = match parse_config(&function.config) {
+            Ok(config) => config,
+            Err(problem) => {
+                error!(function.slug = %function.slug, error = %problem, "stored configuration cannot be read; the function starts no runs");
+                return None;
+            }
+        };
+        let conditions = config
+            .triggers
+            .iter()
+            .map(|trigger| match trigger {
+                Trigger::Event {
+                    expression: Some(text),
+                    ..
+                } => Some(programs.get(text)),
+                Trigger::Event {
+                    expression: None, ..
+                }
+                | Trigger::Cron { .. } => None,
+            })
+            .collect();
+        let idempotency = config
+            .idempotency
+            .as_deref()
+            .and_then(|text| programs.get(text));
+        Some(Self {
+            function,
+            config,
+            conditions,
+            idempotency,
+        })
+    }
+}
+
+/// The functions of one environment at one version.
+pub(crate) struct Registry {
+    /// The version, stated by every commit that was routed by it.
+    pub(crate) version: i64,
+    by_id: HashMap<FunctionId, Arc<Loaded>>,
+    by_slug: HashMap<String, Arc<Loaded>>,
+    /// Trigger patterns with the functions that have them and the number of the trigger.
+    by_pattern: HashMap<String, Vec<(Arc<Loaded>, usize)>>,
+}
+
+impl Registry {
+    fn new(version: i64, functions: Vec<Function>, programs: &Programs) -> Self {
+        let mut registry = Self {
+            version,
+            by_id: HashMap::new(),
+            by_slug: HashMap::new(),
+            by_pattern: HashMap::new(),
+        };
+        for function in functions {
+            let Some(loaded) = Loaded::new(function, programs).map(Arc::new) else {
+                continue;
+            };
+            for (number, trigger) in loaded.config.triggers.iter().enumerate() {
+                if let Trigger::Event { pattern, .. } = trigger {
+                    registry
+                        .by_pattern
+                        .entry(pattern.clone())
+                        .or_default()
+                        .push((loaded.clone(), number));
+                }
+            }
+            registry
+                .by_slug
+                .insert(loaded.function.slug.clone(), loaded.clone());
+            registry.by_id.insert(loaded.function.id, loaded);
+        }
+        registry
+    }
+
+    /// A function by id.
+    pub(crate) fn by_id(&self, id: FunctionId) -> Option<&Arc<Loaded>> {
+        self.by_id.get(&id)
+    }
+
+    /// A function as `step.invoke` names it: by slug, or by id.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Loaded>> {
+        self.by_slug
+            .get(name)
+            .or_else(|| name.parse().ok().and_then(|id| self.by_id.get(&id)))
+    }
+
+    /// The functions that an event starts, each once, in the order of their slugs: those of whose triggers the first that fits the name
+    /// and whose expression holds. An expression that fails counts as false.
+    pub(crate) fn triggered_by(
+        &self,
+        name: &str,
+        body: impl FnOnce() -> serde_json::Value,
+        now_ms: i64,
+    ) -> Vec<Arc<Loaded>> {
+        let mut candidates: Vec<&(Arc<Loaded>, usize)> = patterns_for(name)
+            .iter()
+            .filter_map(|pattern| self.by_pattern.get(pattern.as_ref()))
+            .flatten()
+            .collect();
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        candidates.sort_by(|(a, m), (b, n)| (&a.function.slug, m).cmp(&(&b.function.slug, n)));
+        let needs_body = candidates
+            .iter()
+            .any(|(loaded, number)| loaded.conditions[*number].is_some());
+        let body = if needs_body {
+            body()
+        } else {
+            serde_json::Value::Null
+        };
+        let mut found: Vec<Arc<Loaded>> = Vec::new();
+        for (loaded, number) in candidates {
+            if found
+                .last()
+                .is_some_and(|last| last.function.id == loaded.function.id)
+            {
+                continue;
+            }
+            let holds = match &loaded.conditions[*number] {
+                None => true,
+                Some(None) => false,
+                Some(Some(program)) => {
+                    let vars = inngest_core::expr::Vars {
+                        event: Some(&body),
+                        incoming: None,
+                        now: Some(now_ms),
+                    };
+                    program.matches(&vars).unwrap_or(false)
+                }
+            };
+            if holds {
+                found.push(loaded.clone());
+            }
+        }
+        found
+    }
+}
+
+/// The registries of all environments that were asked for.
+pub(crate) struct Registries {
+    store: Store,
+    programs: Programs,
+    by_env: RwLock<HashMap<EnvId, Arc<Registry>>>,
+}
+
+impl Registries {
+    pub(crate) fn new(store: Store, programs: Programs) -> Self {
+        Self {
+            store,
+            programs,
+            by_env: RwLock::default(),
+        }
+    }
+
+    /// The registry of an environment. It may be outdated by now: commits state its version, and a refused one calls `reload`.
+    pub(crate) async fn get(&self, env: EnvId) -> Result<Arc<Registry>, Error> {
+        let known = self
+            .by_env
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&env)
+            .cloned();
+        match known {
+            Some(registry) => Ok(registry),
+            None => self.reload(env).await,
+        }
+    }
+
+    /// Reads the registry again.
+    pub(crate) async fn reload(&self, env: EnvId) -> Result<Arc<Registry>, Error> {
+        let (version, functions) = self.store.load_functions(env).await?;
+        let registry = Arc::new(Registry::new(version, functions, &self.programs));
+        self.by_env
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(env, registry.clone());
+        Ok(registry)
+    }
+
+    /// A function that may be archived by now, because its runs go on.
+    pub(crate) async fn function(
+        &self,
+        env: EnvId,
+        id: FunctionId,
+    ) -> Result<Option<Arc<Loaded>>, Error> {
+        if let Some(loaded) = self.get(env).await?.by_id(id) {
+            return Ok(Some(loaded.clone()));
+        }
+        let found = self.store.find_functions(env, &[id]).await?.pop();
+        Ok(found
+            .and_then(|function| Loaded::new(function, &self.programs))
+            .map(Arc::new))
+    }
+}

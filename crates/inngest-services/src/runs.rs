@@ -1,0 +1,415 @@
+//! Reading runs, and what people can do to one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use inngest_core::{
+    access::{Actor, Scope},
+    ids::{EventId, RunId, StepId},
+    job::{JobKind, Work},
+    json::Json,
+    page::Page,
+    run::{
+        Run, RunStatus, StepKind, StepRecord,
+        decide::{Decision, Effect, Ending, Fate},
+    },
+    time::Timestamp,
+    wire::call::memos_body,
+};
+use inngest_state::{Commit, FailedAttempt, ListRuns, NewRun, Refused};
+
+use crate::{
+    Error,
+    engine::{Engine, TRIES},
+    record::{Record, Recorded},
+    route::{Cause, progress_of},
+};
+
+/// Most runs that are listed for a set of events.
+const RUNS_OF_EVENTS: u64 = 1_000;
+
+/// Runs. Made by `Services::runs`.
+pub struct Runs<'a>(pub(crate) &'a Engine);
+
+/// Why a run is where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable word: `calling_app`, `queued`, `retrying`, `sleeping`, `waiting_for_event`, `waiting_for_run`, `waiting_for_signal`,
+    /// `fetching`, `scheduled`, `ended`.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub text: String,
+    /// When it will move at the latest.
+    pub until: Option<Timestamp>,
+}
+
+impl Runs<'_> {
+    /// One run.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or it is not this actor's.
+    pub async fn get(&self, actor: &Actor, id: RunId) -> Result<Run, Error> {
+        actor.require(Scope::RunsRead)?;
+        self.0
+            .store
+            .find_run(actor.env, id)
+            .await?
+            .ok_or_else(|| Error::no_run(id))
+    }
+
+    /// Runs by id; unknown and foreign ids are left out.
+    pub async fn get_many(
+        &self,
+        actor: &Actor,
+        ids: &[RunId],
+    ) -> Result<HashMap<RunId, Run>, Error> {
+        actor.require(Scope::RunsRead)?;
+        Ok(self
+            .0
+            .store
+            .find_runs(actor.env, ids)
+            .await?
+            .into_iter()
+            .map(|run| (run.id, run))
+            .collect())
+    }
+
+    /// One page of runs, newest first.
+    pub async fn list(&self, actor: &Actor, request: ListRuns) -> Result<Page<Run>, Error> {
+        actor.require(Scope::RunsRead)?;
+        Ok(self.0.store.list_runs(actor.env, &request).await?)
+    }
+
+    /// How many runs a list has, counting no further than `cap`.
+    pub async fn count(&self, actor: &Actor, filter: &ListRuns, cap: u64) -> Result<u64, Error> {
+        actor.require(Scope::RunsRead)?;
+        Ok(self.0.store.count_runs(actor.env, filter, cap).await?)
+    }
+
+    /// The runs that events started, oldest first; every event has an entry.
+    pub async fn of_events(
+        &self,
+        actor: &Actor,
+        ids: &[EventId],
+    ) -> Result<HashMap<EventId, Vec<Run>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let runs = self
+            .0
+            .store
+            .runs_of_events(actor.env, ids, RUNS_OF_EVENTS)
+            .await?;
+        let mut by_event: HashMap<EventId, Vec<Run>> =
+            ids.iter().map(|id| (*id, Vec::new())).collect();
+        for run in runs {
+            if let Some(event) = run.events.first() {
+                by_event.entry(*event).or_default().push(run);
+            }
+        }
+        Ok(by_event)
+    }
+
+    /// The steps of runs; every run has an entry.
+    pub async fn steps_of(
+        &self,
+        actor: &Actor,
+        ids: &[RunId],
+    ) -> Result<HashMap<RunId, Vec<StepRecord>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let mut by_run: HashMap<RunId, Vec<StepRecord>> =
+            ids.iter().map(|id| (*id, Vec::new())).collect();
+        let mut failed: HashMap<(RunId, StepId), u32> = HashMap::new();
+        for attempt in self.0.store.failed_attempts_of_runs(actor.env, ids).await? {
+            if let Some(step) = attempt.step {
+                *failed.entry((attempt.run, step)).or_default() += 1;
+            }
+        }
+        for mut step in self.0.store.steps_of_runs(actor.env, ids).await? {
+            step.failed_attempts = failed
+                .get(&(step.run, step.step.clone()))
+                .copied()
+                .unwrap_or(0);
+            by_run.entry(step.run).or_default().push(step);
+        }
+        Ok(by_run)
+    }
+
+    /// The attempts of runs that failed; every run has an entry.
+    pub async fn attempts_of(
+        &self,
+        actor: &Actor,
+        ids: &[RunId],
+    ) -> Result<HashMap<RunId, Vec<FailedAttempt>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let mut by_run: HashMap<RunId, Vec<FailedAttempt>> =
+            ids.iter().map(|id| (*id, Vec::new())).collect();
+        for attempt in self.0.store.failed_attempts_of_runs(actor.env, ids).await? {
+            by_run.entry(attempt.run).or_default().push(attempt);
+        }
+        Ok(by_run)
+    }
+
+    /// Why a run is not moving, or what it is doing. Never empty.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or it is not this actor's.
+    pub async fn explain(&self, actor: &Actor, id: RunId) -> Result<Vec<Reason>, Error> {
+        let run = self.get(actor, id).await?;
+        if run.status.is_ended() {
+            let text = format!("the run has ended: {:?}", run.status).to_lowercase();
+            return Ok(vec![Reason {
+                code: "ended",
+                text,
+                until: None,
+            }]);
+        }
+        let now = self.0.clock.now();
+        let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
+        let names: BTreeMap<StepId, (String, StepKind)> = steps
+            .into_iter()
+            .map(|step| (step.step, (step.name, step.kind)))
+            .collect();
+        let work = self.0.store.work_of_run(actor.env, id).await?;
+        let cell = self.0.cells.get(id);
+        let mut reasons: Vec<Reason> = work
+            .iter()
+            .filter_map(|work| {
+                reason(
+                    work,
+                    cell.call(work.id).is_some(),
+                    names_of(work, &names),
+                    now,
+                )
+            })
+            .collect();
+        if reasons.is_empty() {
+            reasons.push(Reason {
+                code: "queued",
+                text: "its next step is about to be scheduled".to_owned(),
+                until: None,
+            });
+        }
+        Ok(reasons)
+    }
+
+    /// Ends a run that has not ended. After this no new call of it is made, and a call on its way changes nothing any more.
+    ///
+    /// # Errors
+    /// `RunEnded` when it ended in another way before. Cancelling it twice is fine.
+    pub async fn cancel(&self, actor: &Actor, id: RunId) -> Result<Run, Error> {
+        actor.require(Scope::RunsWrite)?;
+        let engine = self.0;
+        let run = self.get(actor, id).await?;
+        if !run.status.is_ended() {
+            let loaded = engine.registries.function(actor.env, run.function).await?;
+            let loaded = loaded.ok_or_else(|| Error::NotFound {
+                what: "function",
+                id: run.function.to_string(),
+            })?;
+            let cell = engine.cells.get(id);
+            let since = engine.clock.now();
+            let record = Record {
+                run: id,
+                loaded: &loaded,
+                work: None,
+                goes_on: false,
+                claims: Vec::new(),
+                since,
+            };
+            let ending = Ending::Cancelled {
+                reason: "it was cancelled by request".to_owned(),
+            };
+            let recorded = engine
+                .record(actor.env, &cell, record, |_, _| Decision {
+                    effects: vec![Effect::Finish(ending.clone())],
+                    fate: Fate::Done,
+                })
+                .await?;
+            if let Recorded::Done { next, .. } = recorded {
+                engine.schedule(&next).await;
+                return self.get(actor, id).await;
+            }
+        }
+        let run = self.get(actor, id).await?;
+        if run.status == RunStatus::Cancelled {
+            Ok(run)
+        } else {
+            Err(Error::RunEnded { run: id })
+        }
+    }
+
+    /// Starts a new run of the same function with the same events.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, or its function is archived.
+    pub async fn rerun(&self, actor: &Actor, id: RunId) -> Result<Run, Error> {
+        actor.require(Scope::RunsWrite)?;
+        let engine = self.0;
+        let old = self.get(actor, id).await?;
+        let events = engine.store.find_events(actor.env, &old.events).await?;
+        let by_id: HashMap<EventId, _> = events.iter().map(|event| (event.id, event)).collect();
+        let first = old.events.first().and_then(|id| by_id.get(id)).copied();
+        let first = first.ok_or_else(|| Error::NotFound {
+            what: "event",
+            id: id.to_string(),
+        })?;
+        for _ in 0..TRIES {
+            let now = engine.clock.now();
+            let registry = engine.registries.get(actor.env).await?;
+            let loaded = registry.by_id(old.function);
+            let loaded = loaded.ok_or_else(|| Error::NotFound {
+                what: "function",
+                id: old.function.to_string(),
+            })?;
+            let cause = Cause {
+                original: Some(old.original.unwrap_or(old.id)),
+                cron: old.cron.clone(),
+                correlation: None,
+            };
+            let draft = engine.draft_run(actor.org, actor.env, loaded, first, cause, now);
+            let run = NewRun {
+                events: old.events.clone(),
+                ..draft
+            };
+            let bodies = run
+                .events
+                .iter()
+                .filter_map(|id| by_id.get(id).map(|event| (*id, event.body.clone())))
+                .collect();
+            let progress = progress_of(&run, bodies);
+            let new = run.id;
+            let commit = Commit {
+                functions_version: Some((actor.env, registry.version)),
+                runs: vec![run],
+                ..Commit::default()
+            };
+            match engine.store.commit(commit).await {
+                Ok(committed) => {
+                    engine.announce(&committed, vec![progress]).await;
+                    engine.schedule(&committed.work).await;
+                    return self.get(actor, new).await;
+                }
+                Err(Refused::FunctionsChanged) => drop(engine.registries.reload(actor.env).await?),
+                Err(Refused::Store(error)) => return Err(error.into()),
+                Err(refused) => {
+                    return Err(Error::Internal {
+                        what: refused.to_string(),
+                    });
+                }
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// The events of a run as its app sees them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run.
+    pub async fn events_of(&self, actor: &Actor, id: RunId) -> Result<Vec<Json>, Error> {
+        actor.require(Scope::Execute)?;
+        let run = self.get(actor, id).await?;
+        let mut bodies: HashMap<EventId, Json> = self
+            .0
+            .store
+            .find_events(actor.env, &run.events)
+            .await?
+            .into_iter()
+            .map(|event| (event.id, event.body))
+            .collect();
+        Ok(run
+            .events
+            .iter()
+            .filter_map(|id| bodies.remove(id))
+            .collect())
+    }
+
+    /// The results of a run's steps as its app sees them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run.
+    pub async fn memos_of(&self, actor: &Actor, id: RunId) -> Result<Json, Error> {
+        actor.require(Scope::Execute)?;
+        self.get(actor, id).await?;
+        let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
+        let memos: Vec<(StepId, Json)> = steps
+            .into_iter()
+            .filter_map(|step| step.memo.map(|memo| (step.step, memo)))
+            .collect();
+        Ok(memos_body(&memos))
+    }
+}
+
+fn names_of(
+    work: &Work,
+    names: &BTreeMap<StepId, (String, StepKind)>,
+) -> (String, Option<StepKind>) {
+    let found = work.step.as_ref().and_then(|step| names.get(step));
+    found.map_or_else(
+        || (String::new(), None),
+        |(name, kind)| (format!(" in step `{name}`"), Some(*kind)),
+    )
+}
+
+fn reason(
+    work: &Work,
+    is_called: bool,
+    (at, kind): (String, Option<StepKind>),
+    now: Timestamp,
+) -> Option<Reason> {
+    let until = Some(work.due_at);
+    let reason = match work.kind {
+        JobKind::Discover | JobKind::RunStep if is_called => Reason {
+            code: "calling_app",
+            text: format!("the app is being called{at}, attempt {}", work.attempt + 1),
+            until: None,
+        },
+        JobKind::Discover | JobKind::RunStep if work.attempt > 0 => Reason {
+            code: "retrying",
+            text: format!(
+                "attempt {} failed{at}; it is tried again at {}",
+                work.attempt, work.due_at
+            ),
+            until,
+        },
+        JobKind::Discover | JobKind::RunStep if work.due_at > now => Reason {
+            code: "scheduled",
+            text: format!("its event asks for a start at {}", work.due_at),
+            until,
+        },
+        JobKind::Discover | JobKind::RunStep => Reason {
+            code: "queued",
+            text: format!("it waits for a free worker{at}"),
+            until: None,
+        },
+        JobKind::Wake => Reason {
+            code: "sleeping",
+            text: format!("it sleeps until {}{at}", work.due_at),
+            until,
+        },
+        JobKind::WaitTimeout => {
+            let (code, what) = match kind {
+                Some(StepKind::Invoke) => ("waiting_for_run", "the function that it invoked"),
+                Some(StepKind::WaitForSignal) => ("waiting_for_signal", "a signal"),
+                _ => ("waiting_for_event", "an event"),
+            };
+            Reason {
+                code,
+                text: format!(
+                    "it waits for {what}{at}, until {} at the latest",
+                    work.due_at
+                ),
+                until,
+            }
+        }
+        JobKind::Fetch => Reason {
+            code: "fetching",
+            text: format!("the server makes a request for it{at}"),
+            until: None,
+        },
+        JobKind::Resume | JobKind::Cancel => Reason {
+            code: "queued",
+            text: format!("what it waited for has come{at}"),
+            until: None,
+        },
+        JobKind::StartTimeout | JobKind::FinishTimeout | JobKind::Cron => return None,
+    };
+    Some(reason)
+}

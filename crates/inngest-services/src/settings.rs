@@ -1,0 +1,55 @@
+//! What the services go by.
+
+use std::time::Duration;
+
+use inngest_core::wire::signature::SigningKey;
+
+/// How the server was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `inngest dev`: one organization and environment, nobody is asked who they are.
+    Dev,
+    /// `inngest start`: nothing without a credential.
+    Start,
+}
+
+impl Mode {
+    /// The value of `X-Inngest-Server-Kind`.
+    pub fn server_kind(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Start => "cloud",
+        }
+    }
+}
+
+/// Settings of the services.
+#[derive(Clone)]
+pub struct ServiceSettings {
+    /// How the server was started.
+    pub mode: Mode,
+    /// A fixed delay between attempts instead of the growing one.
+    pub retry_interval: Option<Duration>,
+    /// Keys shared with apps; calls are signed with the first. Empty in `dev`.
+    pub signing_keys: Vec<SigningKey>,
+    /// Keys that may send events. In `dev` every key may.
+    pub event_keys: Vec<String>,
+    /// Bytes of run state kept in memory so that running runs are not read again. Default 32 MiB.
+    pub cache_bytes: usize,
+    /// How long a call runs before its run is shown as running. Shorter calls save that write. Default 100 ms.
+    pub mark_started_after: Duration,
+}
+
+impl ServiceSettings {
+    /// The defaults of a mode, without keys.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            retry_interval: None,
+            signing_keys: Vec::new(),
+            event_keys: Vec::new(),
+            cache_bytes: 32 * 1024 * 1024,
+            mark_started_after: Duration::from_millis(100),
+        }
+    }
+}

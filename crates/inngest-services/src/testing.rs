@@ -1,0 +1,1 @@
+//! A whole server in process, for tests.

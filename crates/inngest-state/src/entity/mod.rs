@@ -1,0 +1,17 @@
+//! One SeaORM entity per table: plain column types, no logic, private to the crate.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive makes `pub` items next to the model"
+)]
+
+pub(crate) mod app;
+pub(crate) mod environment;
+pub(crate) mod event;
+pub(crate) mod failed_attempt;
+pub(crate) mod function;
+pub(crate) mod run;
+pub(crate) mod step;
+pub(crate) mod sync;
+pub(crate) mod wait;
+pub(crate) mod work;

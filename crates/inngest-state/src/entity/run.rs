@@ -1,0 +1,38 @@
+//! Table `runs`.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `runs`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "runs")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub org_id: Uuid,
+    pub env_id: Uuid,
+    pub app_id: Uuid,
+    pub function_id: Uuid,
+    pub function_version: i32,
+    pub status: i16,
+    pub skip_reason: Option<i16>,
+    pub event_id: Uuid,
+    pub event_name: String,
+    pub more_events: Option<Vec<u8>>,
+    pub cron: Option<String>,
+    pub original_id: Option<Uuid>,
+    pub correlation: Option<String>,
+    pub rank: i64,
+    pub revision: i64,
+    pub request_version: i16,
+    pub force_plan: bool,
+    pub queued_at: i64,
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    pub output: Option<Vec<u8>>,
+}
+
+/// No relations: rows are joined by the services that need them.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,109 @@
+//! The database: it stores and finds, and settles races. It decides nothing and starts nothing.
+//!
+//! All changes of the engine go through [`Store::commit`], which groups whatever is waiting into one transaction. Reads take the
+//! environment and return pages. Postgres and SQLite are one code path; the few statements that differ ask the connection.
+
+mod apps;
+mod commit;
+mod committer;
+mod entity;
+mod error;
+mod events;
+mod matching;
+mod migrate;
+mod open;
+mod rows;
+mod runs;
+mod sql;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod work;
+mod write;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use inngest_core::time::Timestamp;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+pub use apps::{AppSync, FunctionChange};
+pub use commit::{
+    Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RunChange, StepChange,
+};
+pub use error::Error;
+pub use events::ListEvents;
+pub use matching::Matcher;
+pub use migrate::Migrator;
+pub use open::{Place, StoreSettings};
+pub use runs::{FailedAttempt, ListRuns, LoadedRun};
+
+/// The database. A cheap handle.
+#[derive(Clone)]
+pub struct Store {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    commits: committer::Committer,
+    statements: Arc<AtomicU64>,
+    /// Deletes the files of a throw-away database with the last handle.
+    _scratch: Option<Arc<tempfile::TempDir>>,
+}
+
+impl Store {
+    /// Which database this is: `sqlite` or `postgres`.
+    pub fn kind(&self) -> &'static str {
+        match self.reader.get_database_backend() {
+            DbBackend::Postgres => "postgres",
+            _ => "sqlite",
+        }
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.reader
+            .execute_unprepared("SELECT 1")
+            .await
+            .map(drop)
+            .map_err(Error::on("(ping)"))
+    }
+
+    /// The database's own time.
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        let sql = match self.reader.get_database_backend() {
+            DbBackend::Postgres => {
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
+            }
+            _ => "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) AS now",
+        };
+        let statement = Statement::from_string(self.reader.get_database_backend(), sql);
+        let row = self
+            .reader
+            .query_one_raw(statement)
+            .await
+            .map_err(Error::on("(clock)"))?;
+        let millis = row
+            .map(|row| row.try_get::<i64>("", "now"))
+            .transpose()
+            .map_err(Error::on("(clock)"))?;
+        Ok(Timestamp::from_millis(millis.unwrap_or_default()))
+    }
+
+    /// Statements carried out by this process so far, for tests and metrics that count them.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Transactions of the group commit so far.
+    pub fn transactions(&self) -> u64 {
+        self.commits.transactions()
+    }
+
+    /// Writes `commit`, together with whatever else is waiting, and answers when it is durable.
+    ///
+    /// # Errors
+    /// [`Refused`]: a condition of this commit did not hold, and nothing of it was written; or the database failed.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, Refused> {
+        self.commits.commit(commit).await
+    }
+}

@@ -1,0 +1,298 @@
+//! Which waits new events satisfy, and which stored events satisfy new waits.
+//!
+//! Both happen in the transaction that stores the events or the waits. There is one writer, so of an event and a wait that arrive
+//! together the later one always sees the other.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use inngest_core::{
+    event::Event,
+    expr::key_hash_at,
+    ids::{EventId, WaitId, WorkId},
+    job::{Arrival, JobKind, Work},
+    limits,
+    time::Timestamp,
+    wait::{Wait, WaitKind},
+};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Statement, Value,
+};
+use serde_json::Value as JsonValue;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    commit::NewEvent,
+    entity::{event, wait},
+    rows::event_of,
+    sql::{execute_in, tuples},
+};
+
+/// Judges whether an event satisfies a wait. The judgement is `core::wait::is_satisfied`; whoever opens the store adds a cache of
+/// compiled expressions.
+pub type Matcher = Arc<dyn Fn(&Wait, &Event, &JsonValue) -> bool + Send + Sync>;
+
+/// Most tuples in one look-up.
+const LOOK_UPS: usize = 256;
+
+/// Finds the waits that new events satisfy, uses them up, and returns the work that follows, each with the number of its commit.
+pub(crate) async fn match_events(
+    tx: &DatabaseTransaction,
+    matcher: &Matcher,
+    fresh: &[(usize, &NewEvent)],
+) -> Result<Vec<(usize, Work)>, Error> {
+    if fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    let paths = paths_in_use(tx, fresh).await?;
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut bodies: HashMap<EventId, JsonValue> = HashMap::new();
+    // Each key with the events that have it, in the order in which they were accepted.
+    let mut keys: Vec<(Uuid, &str, &str, i64)> = Vec::new();
+    let mut askers: HashMap<(Uuid, &str, &str, i64), Vec<usize>> = HashMap::new();
+    for (position, (_, new)) in fresh.iter().enumerate() {
+        let Some(paths) = paths.get(&(new.env.raw(), new.event.name.as_str())) else {
+            continue;
+        };
+        let body = bodies
+            .entry(new.event.id)
+            .or_insert_with(|| new.event.body.to_value());
+        for path in paths {
+            let hash = if path.is_empty() {
+                Some(0)
+            } else {
+                key_hash_at(body, path)
+            };
+            let Some(hash) = hash else { continue };
+            let key = (new.env.raw(), new.event.name.as_str(), path.as_str(), hash);
+            let events = askers.entry(key).or_default();
+            if events.is_empty() {
+                keys.push(key);
+            }
+            events.push(position);
+        }
+    }
+    let mut used: HashSet<WaitId> = HashSet::new();
+    let mut resumed = Vec::new();
+    for chunk in keys.chunks(LOOK_UPS) {
+        for wait in find_waits(tx, chunk).await? {
+            let Some(name) = wait.event_name.as_deref() else {
+                continue;
+            };
+            let key = (wait.env.raw(), name, wait.key_path.as_str(), wait.key_hash);
+            let Some(positions) = askers.get(&key) else {
+                continue;
+            };
+            let satisfied = positions.iter().find(|position| {
+                let new = fresh[**position].1;
+                bodies
+                    .get(&new.event.id)
+                    .is_some_and(|body| matcher(&wait, &new.event, body))
+            });
+            if let Some(position) = satisfied
+                && used.insert(wait.id)
+            {
+                let (commit, new) = fresh[*position];
+                resumed.push((commit, resume(&wait, &new.event)));
+            }
+        }
+    }
+    let used: Vec<Value> = used.into_iter().map(|wait| wait.raw().into()).collect();
+    execute_in(tx, "DELETE FROM waits WHERE id IN", used, "")
+        .await
+        .map_err(Error::on("waits"))?;
+    Ok(resumed)
+}
+
+/// By which paths the waits for these events' names are found.
+async fn paths_in_use<'a>(
+    tx: &DatabaseTransaction,
+    fresh: &[(usize, &'a NewEvent)],
+) -> Result<HashMap<(Uuid, &'a str), Vec<String>>, Error> {
+    let names: HashSet<(Uuid, &str)> = fresh
+        .iter()
+        .map(|(_, new)| (new.env.raw(), new.event.name.as_str()))
+        .collect();
+    let mut paths: HashMap<(Uuid, &str), Vec<String>> = HashMap::new();
+    let names: Vec<(Uuid, &str)> = names.into_iter().collect();
+    for chunk in names.chunks(LOOK_UPS) {
+        let size = chunk.len().next_power_of_two();
+        let sql = format!(
+            "SELECT env_id, event_name, key_path FROM wait_paths WHERE (env_id, event_name) IN (VALUES {})",
+            tuples(size, 2)
+        );
+        let last = chunk[chunk.len() - 1];
+        let padded = chunk
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(last))
+            .take(size);
+        let values: Vec<Value> = padded
+            .flat_map(|(env, name)| [env.into(), name.to_owned().into()])
+            .collect();
+        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+        for row in tx
+            .query_all_raw(statement)
+            .await
+            .map_err(Error::on("wait_paths"))?
+        {
+            let env: Uuid = row.try_get("", "env_id").map_err(Error::on("wait_paths"))?;
+            let name: String = row
+                .try_get("", "event_name")
+                .map_err(Error::on("wait_paths"))?;
+            let path: String = row
+                .try_get("", "key_path")
+                .map_err(Error::on("wait_paths"))?;
+            if let Some((_, known)) = chunk
+                .iter()
+                .find(|(known_env, known)| *known_env == env && *known == name)
+            {
+                paths.entry((env, known)).or_default().push(path);
+            }
+        }
+    }
+    Ok(paths)
+}
+
+async fn find_waits(
+    tx: &DatabaseTransaction,
+    keys: &[(Uuid, &str, &str, i64)],
+) -> Result<Vec<Wait>, Error> {
+    let Some(last) = keys.last().copied() else {
+        return Ok(Vec::new());
+    };
+    let size = keys.len().next_power_of_two();
+    let sql = format!(
+        "SELECT * FROM waits WHERE (env_id, event_name, key_path, key_hash) IN (VALUES {}) ORDER BY run_id, id",
+        tuples(size, 4)
+    );
+    let padded = keys
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(last))
+        .take(size);
+    let values: Vec<Value> = padded
+        .flat_map(|(env, name, path, hash)| {
+            [
+                env.into(),
+                name.to_owned().into(),
+                path.to_owned().into(),
+                hash.into(),
+            ]
+        })
+        .collect();
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    let rows = tx
+        .query_all_raw(statement)
+        .await
+        .map_err(Error::on("waits"))?;
+    rows.iter()
+        .map(|row| {
+            wait::Model::from_query_result(row, "")
+                .map_err(Error::on("waits"))
+                .and_then(Wait::try_from)
+        })
+        .collect()
+}
+
+/// Finds stored events that satisfy new waits: those accepted since the call was sent that reported the wait. Uses such waits up.
+pub(crate) async fn look_back(
+    tx: &DatabaseTransaction,
+    matcher: &Matcher,
+    waits: &[(usize, &Wait)],
+) -> Result<Vec<(usize, Work)>, Error> {
+    let mut by_name: HashMap<(Uuid, &str), Vec<(usize, &Wait)>> = HashMap::new();
+    for (commit, wait) in waits {
+        if let Some(name) = wait.event_name.as_deref() {
+            by_name
+                .entry((wait.env.raw(), name))
+                .or_default()
+                .push((*commit, wait));
+        }
+    }
+    let mut used: Vec<Value> = Vec::new();
+    let mut resumed = Vec::new();
+    for ((env, name), waits) in by_name {
+        let since = waits
+            .iter()
+            .map(|(_, wait)| wait.since)
+            .min()
+            .unwrap_or(Timestamp::MAX);
+        let sql = "SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND received_at >= $4 ORDER BY id LIMIT $5";
+        // Ids begin with the time of acceptance, or (when a sender determined them) a little before it.
+        let floor = Uuid::from_u128(
+            u128::from(since.as_millis().saturating_sub(60_000).unsigned_abs()) << 80,
+        );
+        let values = [
+            env.into(),
+            name.to_owned().into(),
+            floor.into(),
+            since.as_millis().into(),
+            limits::LOOK_BACK_EVENTS.cast_signed().into(),
+        ];
+        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+        let rows = event::Entity::find()
+            .from_raw_sql(statement)
+            .all(tx)
+            .await
+            .map_err(Error::on("events"))?;
+        if rows.len() as u64 == limits::LOOK_BACK_EVENTS {
+            warn!(
+                event.name = name,
+                limit = limits::LOOK_BACK_EVENTS,
+                "a wait looked back over the limit; later events were not looked at"
+            );
+        }
+        let events: Vec<(Event, JsonValue)> = rows
+            .into_iter()
+            .map(event_of)
+            .map(|event| {
+                let body = event.body.to_value();
+                (event, body)
+            })
+            .collect();
+        for (commit, wait) in waits {
+            if let Some((event, _)) = events
+                .iter()
+                .find(|(event, body)| matcher(wait, event, body))
+            {
+                used.push(wait.id.raw().into());
+                resumed.push((commit, resume(wait, event)));
+            }
+        }
+    }
+    execute_in(tx, "DELETE FROM waits WHERE id IN", used, "")
+        .await
+        .map_err(Error::on("waits"))?;
+    Ok(resumed)
+}
+
+/// The work that follows when `event` satisfies `wait`.
+fn resume(wait: &Wait, event: &Event) -> Work {
+    let (kind, label) = match (&wait.kind, &wait.step) {
+        (WaitKind::Cancel, _) | (_, None) => (JobKind::Cancel, "cancel".to_owned()),
+        (WaitKind::Event | WaitKind::Invoke | WaitKind::Signal, Some(step)) => {
+            (JobKind::Resume, format!("resume:{step}"))
+        }
+    };
+    Work {
+        id: WorkId::derive(wait.run, &label),
+        org: wait.org,
+        env: wait.env,
+        kind,
+        function: wait.function,
+        run: Some(wait.run),
+        step: wait.step.clone(),
+        due_at: event.received_at,
+        rank: wait.rank,
+        attempt: 0,
+        epoch: 1,
+        payload: Arrival::Event(event.id).to_payload(),
+    }
+}

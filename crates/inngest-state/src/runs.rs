@@ -1,0 +1,346 @@
+//! Reads of runs, their steps and what failed.
+
+use std::collections::HashMap;
+
+use inngest_core::{
+    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WorkId},
+    job::{JobKind, Work},
+    json::Json,
+    page::{Page, PageRequest},
+    run::{
+        Run, RunStatus, StepRecord,
+        progress::{Progress, StepState},
+    },
+    time::Timestamp,
+    wait::Wait,
+};
+use sea_orm::{
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+use uuid::Uuid;
+
+use crate::{
+    Error, Store,
+    entity::{failed_attempt, run, step, wait, work},
+    rows::{event_uuid, events_of, json, run_uuid, time, ulid_of, uuid_of},
+};
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug)]
+pub struct ListRuns {
+    /// Any of these statuses; empty means all.
+    pub statuses: Vec<RunStatus>,
+    /// Any of these functions; empty means all.
+    pub functions: Vec<FunctionId>,
+    /// Any of these apps; empty means all.
+    pub apps: Vec<AppId>,
+    /// Scheduled at or after.
+    pub from: Option<Timestamp>,
+    /// Scheduled before.
+    pub until: Option<Timestamp>,
+    /// Which part.
+    pub page: PageRequest,
+}
+
+/// An attempt that failed, as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// The run.
+    pub run: RunId,
+    /// The step; none for the function itself.
+    pub step: Option<StepId>,
+    /// Counted from 0.
+    pub attempt: u32,
+    /// Whose failure: `engine`, `network`, `app`, `limit`, `auth` or `config`.
+    pub class: String,
+    /// Stable word.
+    pub code: String,
+    /// The error object.
+    pub error: Json,
+    /// When.
+    pub at: Timestamp,
+    /// When it is tried again.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A run read whole, to go on with it.
+#[derive(Clone, Debug)]
+pub struct LoadedRun {
+    /// Its state.
+    pub progress: Progress,
+    /// Its outstanding work.
+    pub work: Vec<Work>,
+}
+
+impl Store {
+    /// One run.
+    pub async fn find_run(&self, env: EnvId, id: RunId) -> Result<Option<Run>, Error> {
+        let row = run::Entity::find_by_id(run_uuid(id))
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .one(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        row.map(Run::try_from).transpose()
+    }
+
+    /// Runs by id, in any order; unknown and foreign ids are left out.
+    pub async fn find_runs(&self, env: EnvId, ids: &[RunId]) -> Result<Vec<Run>, Error> {
+        let rows = run::Entity::find()
+            .filter(run::Column::Id.is_in(ids.iter().copied().map(run_uuid)))
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        rows.into_iter().map(Run::try_from).collect()
+    }
+
+    /// One page of runs, newest first. Ids begin with the time of scheduling, so the index `runs_by_env` (or, for one function,
+    /// `runs_by_function`) serves the range and the order alike.
+    pub async fn list_runs(&self, env: EnvId, request: &ListRuns) -> Result<Page<Run>, Error> {
+        let mut query = filter(env, request);
+        if let Some(after) = request.page.after {
+            query = query.filter(run::Column::Id.lt(uuid_of(after.0)));
+        }
+        let limit = request.page.limit;
+        let mut rows = query
+            .order_by_desc(run::Column::Id)
+            .limit(u64::from(limit) + 1)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        let has_more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let items = rows
+            .into_iter()
+            .map(Run::try_from)
+            .collect::<Result<_, _>>()?;
+        Ok(Page { items, has_more })
+    }
+
+    /// How many runs the list has, counting no further than `cap`.
+    pub async fn count_runs(&self, env: EnvId, request: &ListRuns, cap: u64) -> Result<u64, Error> {
+        filter(env, request)
+            .limit(cap)
+            .count(self.reader())
+            .await
+            .map_err(Error::on("runs"))
+    }
+
+    /// Runs that these events started, oldest first; at most `per_page` for all together.
+    pub async fn runs_of_events(
+        &self,
+        env: EnvId,
+        events: &[EventId],
+        per_page: u64,
+    ) -> Result<Vec<Run>, Error> {
+        let rows = run::Entity::find()
+            .filter(run::Column::EventId.is_in(events.iter().copied().map(event_uuid)))
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .order_by_asc(run::Column::Id)
+            .limit(per_page)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        rows.into_iter().map(Run::try_from).collect()
+    }
+
+    /// Steps of these runs: ended ones in the order of the stack, then open ones in the order in which they were reported.
+    pub async fn steps_of_runs(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<Vec<StepRecord>, Error> {
+        let rows = step::Entity::find()
+            .filter(step::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(step::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("steps"))?;
+        let mut steps: Vec<StepRecord> = rows
+            .into_iter()
+            .map(StepRecord::try_from)
+            .collect::<Result<_, _>>()?;
+        steps.sort_by_key(|step| {
+            (
+                step.run,
+                step.position.unwrap_or(u32::MAX),
+                step.queued_at,
+                step.step.clone(),
+            )
+        });
+        Ok(steps)
+    }
+
+    /// Attempts of these runs that failed, oldest first.
+    pub async fn failed_attempts_of_runs(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<Vec<FailedAttempt>, Error> {
+        let rows = failed_attempt::Entity::find()
+            .filter(failed_attempt::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(failed_attempt::Column::EnvId.eq(env.raw()))
+            .order_by_asc(failed_attempt::Column::FailedAt)
+            .order_by_asc(failed_attempt::Column::Attempt)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("failed_attempts"))?;
+        rows.into_iter()
+            .map(|row| {
+                let bad = |column| Error::BadRow {
+                    table: "failed_attempts",
+                    id: row.run_id.to_string(),
+                    column,
+                };
+                Ok(FailedAttempt {
+                    step: if row.step_id.is_empty() {
+                        None
+                    } else {
+                        Some(StepId::parse(&row.step_id).map_err(|_| bad("step_id"))?)
+                    },
+                    attempt: u32::try_from(row.attempt).map_err(|_| bad("attempt"))?,
+                    run: RunId::from_raw(ulid_of(row.run_id)),
+                    class: row.class,
+                    code: row.code,
+                    error: json(row.error),
+                    at: time(row.failed_at),
+                    next_at: row.next_at.map(time),
+                })
+            })
+            .collect()
+    }
+
+    /// Open waits of one run.
+    pub async fn waits_of_run(&self, env: EnvId, id: RunId) -> Result<Vec<Wait>, Error> {
+        let rows = wait::Entity::find()
+            .filter(wait::Column::RunId.eq(run_uuid(id)))
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("waits"))?;
+        rows.into_iter().map(Wait::try_from).collect()
+    }
+
+    /// The wait for a signal.
+    pub async fn find_signal_wait(&self, env: EnvId, signal: &str) -> Result<Option<Wait>, Error> {
+        let row = wait::Entity::find()
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .filter(wait::Column::Signal.eq(signal))
+            .one(self.reader())
+            .await
+            .map_err(Error::on("waits"))?;
+        row.map(Wait::try_from).transpose()
+    }
+
+    /// Outstanding work of one run, soonest first.
+    pub async fn work_of_run(&self, env: EnvId, id: RunId) -> Result<Vec<Work>, Error> {
+        let rows = work::Entity::find()
+            .filter(work::Column::RunId.eq(run_uuid(id)))
+            .filter(work::Column::EnvId.eq(env.raw()))
+            .order_by_asc(work::Column::DueAt)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("work"))?;
+        rows.into_iter().map(Work::try_from).collect()
+    }
+
+    /// A run with all that is needed to go on with it; none when it has ended or never was.
+    pub async fn load_run(&self, env: EnvId, id: RunId) -> Result<Option<LoadedRun>, Error> {
+        let row = run::Entity::find_by_id(run_uuid(id))
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .filter(run::Column::EndedAt.is_null())
+            .one(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        let Some(row) = row else { return Ok(None) };
+        let ids = events_of(row.event_id, row.more_events.as_deref());
+        let mut bodies: HashMap<EventId, Json> = self
+            .find_events(env, &ids)
+            .await?
+            .into_iter()
+            .map(|event| (event.id, event.body))
+            .collect();
+        let events = ids
+            .into_iter()
+            .filter_map(|id| bodies.remove(&id).map(|body| (id, body)))
+            .collect();
+        let mut rows = step::Entity::find()
+            .filter(step::Column::RunId.eq(run_uuid(id)))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("steps"))?;
+        rows.sort_by_key(|step| step.position.unwrap_or(i32::MAX));
+        let mut stack = Vec::new();
+        let mut steps = HashMap::new();
+        for row in rows {
+            let group = row.step_group.and_then(|group| u32::try_from(group).ok());
+            let step = StepRecord::try_from(row)?;
+            if step.position.is_some() {
+                stack.push(step.step.clone());
+            }
+            let state = StepState {
+                name: step.name,
+                kind: step.kind,
+                status: step.status,
+                memo: step.memo,
+                group,
+            };
+            steps.insert(step.step, state);
+        }
+        let work = self.work_of_run(env, id).await?;
+        let outstanding: HashMap<WorkId, (JobKind, Option<StepId>)> = work
+            .iter()
+            .map(|work| (work.id, (work.kind, work.step.clone())))
+            .collect();
+        let bad = |column| Error::BadRow {
+            table: "runs",
+            id: row.id.to_string(),
+            column,
+        };
+        let progress = Progress {
+            org: OrgId::from_raw(row.org_id),
+            env,
+            app: AppId::from_raw(row.app_id),
+            function: FunctionId::from_raw(row.function_id),
+            run: id,
+            revision: u64::try_from(row.revision).map_err(|_| bad("revision"))?,
+            status: RunStatus::from_code(row.status).ok_or_else(|| bad("status"))?,
+            started_at: row.started_at.map(time),
+            request_version: i32::from(row.request_version),
+            force_plan: row.force_plan,
+            stack,
+            steps,
+            work: outstanding,
+            event_name: row.event_name,
+            queued_at: time(row.queued_at),
+            events,
+            rank: row.rank,
+            correlation: row.correlation,
+        };
+        Ok(Some(LoadedRun { progress, work }))
+    }
+}
+
+fn filter(env: EnvId, request: &ListRuns) -> Select<run::Entity> {
+    let floor =
+        |at: Timestamp| Uuid::from_u128(u128::from(at.as_millis().max(0).unsigned_abs()) << 80);
+    let mut query = run::Entity::find().filter(run::Column::EnvId.eq(env.raw()));
+    if !request.statuses.is_empty() {
+        query = query
+            .filter(run::Column::Status.is_in(request.statuses.iter().map(|status| status.code())));
+    }
+    if !request.functions.is_empty() {
+        query = query
+            .filter(run::Column::FunctionId.is_in(request.functions.iter().map(|id| id.raw())));
+    }
+    if !request.apps.is_empty() {
+        query = query.filter(run::Column::AppId.is_in(request.apps.iter().map(|id| id.raw())));
+    }
+    if let Some(from) = request.from {
+        query = query.filter(run::Column::Id.gte(floor(from)));
+    }
+    if let Some(until) = request.until {
+        query = query.filter(run::Column::Id.lt(floor(until)));
+    }
+    query
+}

@@ -1,0 +1,78 @@
+//! Reads of the list of work, and handing work on.
+
+use inngest_core::{ids::WorkId, job::Work, time::Timestamp};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Statement, Value,
+};
+use tracing::error;
+use uuid::Uuid;
+
+use crate::{Error, Store, entity::work};
+
+impl Store {
+    /// One page of the work of all tenants that is due before `until`, in the order of due time, after `(due_at, id)`. For the schedule,
+    /// which serves every tenant. A row that this version cannot read is left alone, and logged.
+    pub async fn list_due_work(
+        &self,
+        after: Option<(Timestamp, WorkId)>,
+        until: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Work>, Error> {
+        let mut query = work::Entity::find().filter(work::Column::DueAt.lt(until.as_millis()));
+        if let Some((due_at, id)) = after {
+            let same = Condition::all()
+                .add(work::Column::DueAt.eq(due_at.as_millis()))
+                .add(work::Column::Id.gt(id.raw()));
+            query = query.filter(
+                Condition::any()
+                    .add(work::Column::DueAt.gt(due_at.as_millis()))
+                    .add(same),
+            );
+        }
+        let rows = query
+            .order_by_asc(work::Column::DueAt)
+            .order_by_asc(work::Column::Id)
+            .limit(limit)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("work"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let id: Uuid = row.id;
+                Work::try_from(row)
+                    .map_err(
+                        |error| error!(job.id = %id, error = %error, "unreadable work left alone"),
+                    )
+                    .ok()
+            })
+            .collect())
+    }
+
+    /// When the first work at or after `from` is due.
+    pub async fn next_due(&self, from: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let row = work::Entity::find()
+            .filter(work::Column::DueAt.gte(from.as_millis()))
+            .order_by_asc(work::Column::DueAt)
+            .one(self.reader())
+            .await
+            .map_err(Error::on("work"))?;
+        Ok(row.map(|row| Timestamp::from_millis(row.due_at)))
+    }
+
+    /// Hands work on: its epoch rises, so that whoever held it before changes nothing any more. `None` when it is gone or was handed on
+    /// already.
+    pub async fn raise_epoch(&self, id: WorkId, epoch: i64) -> Result<Option<i64>, Error> {
+        let sql = "UPDATE work SET epoch = epoch + 1 WHERE id = $1 AND epoch = $2";
+        let values: [Value; 2] = [id.raw().into(), epoch.into()];
+        let statement =
+            Statement::from_sql_and_values(self.writer().get_database_backend(), sql, values);
+        let done = self
+            .writer()
+            .execute_raw(statement)
+            .await
+            .map_err(Error::on("work"))?;
+        Ok((done.rows_affected() == 1).then_some(epoch + 1))
+    }
+}

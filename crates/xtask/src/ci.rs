@@ -1,0 +1,240 @@
+//! Every check, each with its time, and what became of it at the end.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+
+use crate::{
+    advisories,
+    command::{cargo, find_program, output, root, run},
+    databases::Databases,
+};
+
+/// What follows a failed check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The others, so that one run tells everything.
+    RunAll,
+    /// Nothing.
+    Stop,
+}
+
+/// What became of a check.
+pub(crate) enum Outcome {
+    /// It was run and found nothing.
+    Passed,
+    /// It could not be run here, for this reason.
+    Skipped(String),
+}
+
+/// Prints a reason for something left out.
+pub(crate) fn tell(outcome: Outcome) {
+    if let Outcome::Skipped(reason) = outcome {
+        println!("SKIPPED: {reason}");
+    }
+}
+
+/// Runs every check. Databases are started for the tests and stopped at the end, whatever happens.
+///
+/// # Errors
+/// When a check fails.
+pub(crate) fn run_checks(after: After) -> anyhow::Result<()> {
+    let mut report = Report {
+        after,
+        lines: Vec::new(),
+        failed: 0,
+    };
+    let result = checks(&mut report);
+    report.print();
+    result?;
+    match report.failed {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} checks failed", report.lines.len()),
+    }
+}
+
+fn checks(report: &mut Report) -> anyhow::Result<()> {
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    report.check("formatting", || {
+        passed(cargo().args(["fmt", "--all", "--check"]))
+    })?;
+    report.check("advisories", advisories::check)?;
+    report.check("clippy", || passed(cargo().args(clippy)))?;
+    report.check("documentation", || {
+        passed(
+            cargo()
+                .args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    })?;
+    let databases = Databases::start();
+    report.check("Postgres for tests", || databases.postgres())?;
+    report.check("Redis for tests", || databases.redis())?;
+    let tests = Tests {
+        databases: &databases,
+        has_nextest: find_program("cargo-nextest").is_some(),
+    };
+    report.check("build", || {
+        passed(cargo().args(["build", "--workspace", "--locked"]))?;
+        passed(cargo().args(["test", "--workspace", "--no-run", "--locked", "--quiet"]))
+    })?;
+    report.check("schema.graphql is current", || {
+        tests.named("schema_is_current")
+    })?;
+    report.check("migrations up, down, up", || {
+        tests.named("migrations_go_up_down_and_up")
+    })?;
+    report.check("tests of the workspace", || tests.workspace())?;
+    report.check("examples in the documentation", || {
+        passed(cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
+    })?;
+    report.check("apps on the real SDKs", || tests.sdk())
+}
+
+fn passed(command: &mut Command) -> anyhow::Result<Outcome> {
+    run(command).map(|()| Outcome::Passed)
+}
+
+/// Writes `schema.graphql` again from the code.
+///
+/// # Errors
+/// When the server does not compile or the file cannot be written.
+pub(crate) fn write_schema() -> anyhow::Result<()> {
+    run(cargo()
+        .args([
+            "test",
+            "-p",
+            "inngest-server",
+            "--quiet",
+            "schema_is_current",
+        ])
+        .env("UPDATE_SCHEMA", "1"))
+}
+
+struct Tests<'a> {
+    databases: &'a Databases,
+    has_nextest: bool,
+}
+
+impl Tests<'_> {
+    /// The tests whose name holds `name`. A name that no test has is a failure: the check would be empty.
+    fn named(&self, name: &str) -> anyhow::Result<Outcome> {
+        let list = output(self.prepare(cargo().args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--locked",
+            "--quiet",
+            name,
+            "--",
+            "--list",
+        ])));
+        if !list.unwrap_or_default().contains(name) {
+            bail!("no test is named `{name}`, or the tests do not compile");
+        }
+        passed(self.prepare(cargo().args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--locked",
+            "--quiet",
+            name,
+        ])))
+    }
+
+    fn workspace(&self) -> anyhow::Result<Outcome> {
+        if self.has_nextest {
+            let run = [
+                "nextest",
+                "run",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+                "-E",
+                "not binary(sdk)",
+            ];
+            return passed(self.prepare(cargo().args(run)));
+        }
+        let others = [
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--locked",
+            "--no-fail-fast",
+        ];
+        passed(self.prepare(cargo().args(others)))
+    }
+
+    /// One process, because all of its tests share one server and its apps.
+    fn sdk(&self) -> anyhow::Result<Outcome> {
+        passed(self.prepare(cargo().args([
+            "test",
+            "--workspace",
+            "--test",
+            "sdk",
+            "--locked",
+            "--no-fail-fast",
+        ])))
+    }
+
+    fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .envs(self.databases.variables())
+            .env("INNGEST_BIN", target_dir().join("debug/inngest"))
+    }
+}
+
+fn target_dir() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+struct Report {
+    after: After,
+    lines: Vec<(String, String, Duration)>,
+    failed: usize,
+}
+
+impl Report {
+    fn check(
+        &mut self,
+        name: &str,
+        check: impl FnOnce() -> anyhow::Result<Outcome>,
+    ) -> anyhow::Result<()> {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let result = check();
+        let text = match &result {
+            Ok(Outcome::Passed) => "ok".to_owned(),
+            Ok(Outcome::Skipped(reason)) => format!("SKIPPED: {reason}"),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        println!("{name}: {text}");
+        self.lines.push((name.to_owned(), text, start.elapsed()));
+        match result {
+            Err(_) if self.after == After::RunAll => self.failed += 1,
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    fn print(&self) {
+        println!("\n=== summary");
+        for (name, text, time) in &self.lines {
+            println!("{:>6.1}s  {name}: {text}", time.as_secs_f64());
+        }
+    }
+}

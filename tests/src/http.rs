@@ -1,0 +1,73 @@
+//! A small blocking client for JSON over loopback.
+
+use std::{sync::OnceLock, time::Duration};
+
+use serde_json::Value;
+use ureq::{Agent, RequestExt, http};
+
+/// Status and body of an answer; the body is `null` when it is not JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Parsed body.
+    pub body: Value,
+}
+
+/// Sends one request; `headers` are added as they are.
+///
+/// # Errors
+/// The transport error in words. Any HTTP status is an answer, not an error.
+pub fn try_request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> Result<Answer, String> {
+    let mut request = http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let text = body.map(Value::to_string).unwrap_or_default();
+    if body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    let request = request.body(text).map_err(|error| error.to_string())?;
+    let mut response = request
+        .with_agent(agent())
+        .configure()
+        .allow_non_standard_methods(true)
+        .run()
+        .map_err(|error| error.to_string())?;
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(64 * 1024 * 1024)
+        .read_to_string()
+        .map_err(|error| error.to_string())?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body: serde_json::from_str(&text).unwrap_or(Value::Null),
+    })
+}
+
+/// [`try_request`] for an address that must answer.
+///
+/// # Panics
+/// On a transport error.
+pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    try_request(method, url, headers, body)
+        .unwrap_or_else(|error| panic!("{method} {url}: {error}"))
+}
+
+fn agent() -> &'static Agent {
+    static AGENT: OnceLock<Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .proxy(None)
+            .build()
+            .into()
+    })
+}
