@@ -59,20 +59,34 @@ Flags win over variables, variables over the file inngest.{json,yaml,yml,toml} (
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal.";
 
 fn serving(of: Command, clap: Clap) -> Clap {
-    let config = Arg::new("config").long("config").value_name("FILE").help("Settings file [env: INNGEST_CONFIG]");
-    let keys = KEYS.iter().filter(|key| key.is_flag_of(of) && !GLOBAL.contains(&key.name));
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("Settings file [env: INNGEST_CONFIG]");
+    let keys = KEYS
+        .iter()
+        .filter(|key| key.is_flag_of(of) && !GLOBAL.contains(&key.name));
     clap.arg(config).args(keys.map(flag))
 }
 
 fn flag(key: &Key) -> Arg {
     let help = format!("{} [env: {}]", key.help, key.variable());
-    let arg = Arg::new(key.name).long(key.name).help(help).hide(key.is_hidden).value_name(key.value_name);
+    let arg = Arg::new(key.name)
+        .long(key.name)
+        .help(help)
+        .hide(key.is_hidden)
+        .value_name(key.value_name);
     let arg = match key.short {
         Some(short) => arg.short(short),
         None => arg,
     };
     match key.shape {
-        Shape::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true),
+        Shape::Switch => arg
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true),
         Shape::List => arg.action(ArgAction::Append),
         Shape::Text | Shape::Number { .. } => arg.action(ArgAction::Set),
     }
@@ -86,7 +100,13 @@ fn inputs(command: Command, matches: &ArgMatches, working_dir: PathBuf) -> Input
         }
     }
     let config = matches.get_one::<String>("config").map(PathBuf::from);
-    Inputs { command, flags, config, environment: process_environment(), working_dir }
+    Inputs {
+        command,
+        flags,
+        config,
+        environment: process_environment(),
+        working_dir,
+    }
 }
 
 #[cfg(test)]
@@ -96,12 +116,20 @@ mod tests {
     fn given(line: &[&str]) -> Option<Inputs> {
         let matches = command().try_get_matches_from(line).ok()?;
         let (name, matches) = matches.subcommand()?;
-        let of = if name == "dev" { Command::Dev } else { Command::Start };
+        let of = if name == "dev" {
+            Command::Dev
+        } else {
+            Command::Start
+        };
         Some(inputs(of, matches, PathBuf::new()))
     }
 
     fn flags(line: &[&str]) -> Vec<(&'static str, Vec<String>)> {
-        given(line).expect("the line is accepted").flags.into_iter().collect()
+        given(line)
+            .expect("the line is accepted")
+            .flags
+            .into_iter()
+            .collect()
     }
 
     #[test]
@@ -111,7 +139,18 @@ mod tests {
 
     #[test]
     fn flags_arrive_under_their_keys() {
-        let all = flags(&["inngest", "dev", "-u", "a", "--sdk-url", "b", "-p", "1", "--persist", "--no-poll=false"]);
+        let all = flags(&[
+            "inngest",
+            "dev",
+            "-u",
+            "a",
+            "--sdk-url",
+            "b",
+            "-p",
+            "1",
+            "--persist",
+            "--no-poll=false",
+        ]);
         let text = |text: &str| text.to_owned();
         assert_eq!(
             all,
@@ -126,8 +165,14 @@ mod tests {
 
     #[test]
     fn log_flags_stand_on_either_side_of_the_command() {
-        assert_eq!(flags(&["inngest", "--json", "dev"]), flags(&["inngest", "dev", "--json"]));
-        assert_eq!(flags(&["inngest", "-l", "debug", "start"]), flags(&["inngest", "start", "--log-level", "debug"]));
+        assert_eq!(
+            flags(&["inngest", "--json", "dev"]),
+            flags(&["inngest", "dev", "--json"])
+        );
+        assert_eq!(
+            flags(&["inngest", "-l", "debug", "start"]),
+            flags(&["inngest", "start", "--log-level", "debug"])
+        );
     }
 
     #[test]

@@ -19,7 +19,17 @@ pub(crate) fn banner(settings: &Settings, url: &str) -> String {
         Command::Dev => row("Explorer", &format!("{url}/graphql")),
         Command::Start => row("GraphQL", &format!("{url}/graphql")),
     }
-    row("Events", &format!("POST {url}/e/{}", if settings.command == Command::Dev { "any-key" } else { "<event key>" }));
+    row(
+        "Events",
+        &format!(
+            "POST {url}/e/{}",
+            if settings.command == Command::Dev {
+                "any-key"
+            } else {
+                "<event key>"
+            }
+        ),
+    );
     row("SDKs", &sdk_hint(settings.command, url));
     row("Apps", &apps(&settings.apps));
     row("Data", &data(&settings.database));
@@ -30,7 +40,9 @@ fn sdk_hint(command: Command, url: &str) -> String {
     match command {
         Command::Dev if url.ends_with(":8288") => "set INNGEST_DEV=1".to_owned(),
         Command::Dev => format!("set INNGEST_DEV={url}"),
-        Command::Start => format!("set INNGEST_BASE_URL={url}, INNGEST_SIGNING_KEY and INNGEST_EVENT_KEY"),
+        Command::Start => {
+            format!("set INNGEST_BASE_URL={url}, INNGEST_SIGNING_KEY and INNGEST_EVENT_KEY")
+        }
     }
 }
 

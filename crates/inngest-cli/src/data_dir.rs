@@ -27,11 +27,15 @@ impl DataDir {
             .truncate(false)
             .write(true)
             .open(directory.join("main.lock"))
-            .with_context(|| format!("could not write into {place}; choose another directory with --sqlite-dir"))?;
+            .with_context(|| {
+                format!("could not write into {place}; choose another directory with --sqlite-dir")
+            })?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                bail!("another inngest server uses the database in {place}; stop it or choose another directory with --sqlite-dir")
+                bail!(
+                    "another inngest server uses the database in {place}; stop it or choose another directory with --sqlite-dir"
+                )
             }
             // Some network file systems have no locks; the database's own locks are all there is then.
             Err(TryLockError::Error(error)) => {
@@ -51,8 +55,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("a/b");
         let first = DataDir::claim(&data).unwrap();
-        let refused = DataDir::claim(&data).err().expect("the directory is in use");
-        assert!(refused.to_string().contains("another inngest server uses"), "{refused:#}");
+        let refused = DataDir::claim(&data)
+            .err()
+            .expect("the directory is in use");
+        assert!(
+            refused.to_string().contains("another inngest server uses"),
+            "{refused:#}"
+        );
         drop(first);
         assert!(DataDir::claim(&data).is_ok());
     }
@@ -62,7 +71,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
-        let refused = DataDir::claim(&file.join("data")).err().expect("a file is no directory");
-        assert!(format!("{refused:#}").contains("--sqlite-dir"), "{refused:#}");
+        let refused = DataDir::claim(&file.join("data"))
+            .err()
+            .expect("a file is no directory");
+        assert!(
+            format!("{refused:#}").contains("--sqlite-dir"),
+            "{refused:#}"
+        );
     }
 }

@@ -14,18 +14,20 @@ use tracing::{info, warn};
 use inngest_config::{AppSettings, Command, DatabaseSettings, Host, Loaded, Settings};
 use inngest_core::{
     access::Actor,
-    ids::{DEFAULT_ENV, DEFAULT_ORG},
+    ids::{DEFAULT_ENV, DEFAULT_ORG, IdSource},
     time::Clock,
     wire::signature::SigningKey,
 };
 use inngest_devserver::{Scan, WatchSettings, defaults::PORTS, watch_apps};
-use inngest_executor::{AppClient, ExecutorSettings};
+use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
 use inngest_queue::{Queue, model::QueueSettings, worker::WorkerSettings};
 use inngest_server::{ConnectionLimits, ServerSettings, router, serve_with};
-use inngest_services::{Mode, Programs, ServiceSettings, Services};
+use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
 use inngest_state::{Place, Store, StoreSettings};
 
-use crate::{banner::banner, data_dir::DataDir, listen::listen, shutdown, telemetry::is_for_people};
+use crate::{
+    banner::banner, data_dir::DataDir, listen::listen, shutdown, telemetry::is_for_people,
+};
 
 /// How long closing may take after everything has been drained: a last commit, the database's own files.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
@@ -43,7 +45,10 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
 
     // The port first: it is the quickest to fail, and callers queue up in it while the rest starts.
     let listeners = listen(&settings.listen, settings.command).await?;
-    let address = listeners.first().context("nothing to listen on")?.local_addr()?;
+    let address = listeners
+        .first()
+        .context("nothing to listen on")?
+        .local_addr()?;
     let _directory = match &settings.database {
         DatabaseSettings::Sqlite { directory } => Some(DataDir::claim(directory)?),
         DatabaseSettings::Memory | DatabaseSettings::Postgres(_) => None,
@@ -51,7 +56,10 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     serve(loaded, listeners, address, &tasks, &stop).await?;
     ended.cancel();
     tasks.close();
-    if tokio::time::timeout(CLOSE_TIME, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(CLOSE_TIME, tasks.wait())
+        .await
+        .is_err()
+    {
         warn!("some tasks did not end in time; what they were doing goes on after the next start");
     }
     info!("stopped");
@@ -69,28 +77,70 @@ async fn serve(
     let settings = &loaded.settings;
     let is_dev = settings.command == Command::Dev;
     let programs = Programs::default();
-    let store = Store::open(&store_settings(&settings.database), programs.matcher(), tasks).await.map_err(explain)?;
+    let store = Store::open(
+        &store_settings(&settings.database),
+        programs.matcher(),
+        tasks,
+    )
+    .await
+    .map_err(explain)?;
     let clock = Clock::starting_at(store.now().await?);
     let queue = Queue::memory(clock.clone(), QueueSettings::default());
-    let client = AppClient::new(executor_settings(settings))?;
-    let services = Services::start(store, queue, client.clone(), service_settings(settings)?, tasks.clone(), stop.clone()).await?;
+    let kind = if is_dev {
+        ServerKind::Dev
+    } else {
+        ServerKind::Cloud
+    };
+    let client = AppClient::new(ExecutorSettings::new(kind))?;
+    let services = Services::start(Parts {
+        store,
+        queue,
+        client: client.clone(),
+        clock,
+        ids: IdSource::random(),
+        programs,
+        tracker: tasks.clone(),
+        settings: service_settings(settings)?,
+    })
+    .await?;
 
     let server_settings = ServerSettings::new(is_dev, stop.clone(), tasks.clone());
     let router = router(services.clone(), server_settings);
-    let limits = ConnectionLimits { drain_time: settings.engine.drain_timeout, ..ConnectionLimits::default() };
-    let actor = if is_dev { Actor::dev() } else { Actor::system(DEFAULT_ORG, DEFAULT_ENV) };
-    tasks.spawn(watch_apps(services.clone(), client, actor, watch_settings(&settings.apps, address.port()), stop.clone()));
+    let limits = ConnectionLimits {
+        drain_time: settings.engine.drain_timeout,
+        ..ConnectionLimits::default()
+    };
+    let actor = if is_dev {
+        Actor::dev()
+    } else {
+        Actor::system(DEFAULT_ORG, DEFAULT_ENV)
+    };
+    tasks.spawn(watch_apps(
+        services.clone(),
+        client,
+        actor,
+        watch_settings(&settings.apps, address.port()),
+        stop.clone(),
+    ));
     if is_for_people(settings.log) {
         print(&banner(settings, &own_url(&settings.listen.host, address)))?;
     }
-    let workers = WorkerSettings { grace: settings.engine.drain_timeout, ..WorkerSettings::new(settings.engine.workers) };
-    let work = services.work(workers, tasks.clone(), stop.clone());
-    let (served, ()) = tokio::join!(serve_with(listeners, router, limits, stop.clone(), tasks.clone()), work);
+    let workers = WorkerSettings {
+        grace: settings.engine.drain_timeout,
+        ..WorkerSettings::new(settings.engine.workers)
+    };
+    let work = services.work(workers, stop.clone());
+    let (served, ()) = tokio::join!(
+        serve_with(listeners, router, limits, stop.clone(), tasks.clone()),
+        work
+    );
     served.context("could not serve")
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("could not write to standard output")
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("could not write to standard output")
 }
 
 /// How this machine reaches the server.
@@ -106,7 +156,9 @@ fn own_url(host: &Host, address: SocketAddr) -> String {
 fn store_settings(database: &DatabaseSettings) -> StoreSettings {
     match database {
         DatabaseSettings::Memory => StoreSettings::at(Place::Scratch),
-        DatabaseSettings::Sqlite { directory } => StoreSettings::at(Place::Directory(directory.clone())),
+        DatabaseSettings::Sqlite { directory } => {
+            StoreSettings::at(Place::Directory(directory.clone()))
+        }
         DatabaseSettings::Postgres(postgres) => StoreSettings {
             // One connection is the writer's.
             readers: postgres.max_open - 1,
@@ -120,11 +172,24 @@ fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
         Command::Dev => Mode::Dev,
         Command::Start => Mode::Start,
     };
-    let signing_key = settings.keys.signing_key.as_ref().map(|key| SigningKey::parse(key.expose()));
+    let signing_key = settings
+        .keys
+        .signing_key
+        .as_ref()
+        .map(|key| SigningKey::parse(key.expose()));
     Ok(ServiceSettings {
         retry_interval: settings.engine.retry_interval,
-        signing_keys: signing_key.transpose().context("the signing key cannot be used")?.into_iter().collect(),
-        event_keys: settings.keys.event_keys.iter().map(|key| key.expose().clone()).collect(),
+        signing_keys: signing_key
+            .transpose()
+            .context("the signing key cannot be used")?
+            .into_iter()
+            .collect(),
+        event_keys: settings
+            .keys
+            .event_keys
+            .iter()
+            .map(|key| key.expose().clone())
+            .collect(),
         ..ServiceSettings::new(mode)
     })
 }
@@ -142,13 +207,34 @@ fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {
 /// Adds what a person can do about a database that does not open.
 fn explain(error: inngest_state::Error) -> anyhow::Error {
     const ADVICE: [(&str, &str); 7] = [
-        ("not a database", "move the file away, or choose another directory with --sqlite-dir"),
-        ("malformed", "the file is damaged: restore a copy, or choose another directory with --sqlite-dir"),
-        ("disk is full", "make room on the disk, or choose another directory with --sqlite-dir"),
-        ("unable to open database file", "check who may write there, or choose another directory with --sqlite-dir"),
-        ("readonly database", "check who may write there, or choose another directory with --sqlite-dir"),
-        ("refused", "check that the server runs and that its address in --postgres-uri is right"),
-        ("authentication failed", "check the user and the password in --postgres-uri"),
+        (
+            "not a database",
+            "move the file away, or choose another directory with --sqlite-dir",
+        ),
+        (
+            "malformed",
+            "the file is damaged: restore a copy, or choose another directory with --sqlite-dir",
+        ),
+        (
+            "disk is full",
+            "make room on the disk, or choose another directory with --sqlite-dir",
+        ),
+        (
+            "unable to open database file",
+            "check who may write there, or choose another directory with --sqlite-dir",
+        ),
+        (
+            "readonly database",
+            "check who may write there, or choose another directory with --sqlite-dir",
+        ),
+        (
+            "refused",
+            "check that the server runs and that its address in --postgres-uri is right",
+        ),
+        (
+            "authentication failed",
+            "check the user and the password in --postgres-uri",
+        ),
     ];
     let error = anyhow::Error::new(error);
     let text = format!("{error:#}");

@@ -12,7 +12,11 @@ const KILLED: i32 = 130;
 ///
 /// # Errors
 /// When the system refuses signal handlers.
-pub(crate) fn on_signal(stop: CancellationToken, tracker: &TaskTracker, ended: CancellationToken) -> anyhow::Result<()> {
+pub(crate) fn on_signal(
+    stop: CancellationToken,
+    tracker: &TaskTracker,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?,
         terminate: signal(SignalKind::terminate()).context("could not listen for SIGTERM")?,

@@ -13,9 +13,17 @@ pub(crate) fn init(settings: LogSettings, colour: bool) {
     let filter = EnvFilter::new(format!("warn,inngest={}", settings.level.as_str()));
     let builder = fmt().with_env_filter(filter);
     if is_for_people(settings) {
-        builder.compact().with_target(false).with_ansi(colour).init();
+        builder
+            .compact()
+            .with_target(false)
+            .with_ansi(colour)
+            .init();
     } else {
-        builder.json().flatten_event(true).with_span_list(false).init();
+        builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .init();
     }
     std::panic::set_hook(Box::new(|info| {
         tracing::error!(error = %info, "a task of the server panicked");

@@ -9,5 +9,6 @@ use anyhow::Context;
 /// # Errors
 /// When standard output is closed.
 pub(crate) fn print() -> anyhow::Result<()> {
-    writeln!(stdout(), "inngest {}", env!("CARGO_PKG_VERSION")).context("could not write to standard output")
+    writeln!(stdout(), "inngest {}", env!("CARGO_PKG_VERSION"))
+        .context("could not write to standard output")
 }

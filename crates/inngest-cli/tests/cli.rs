@@ -8,7 +8,12 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-const KEYS: [&str; 4] = ["--signing-key", "signkey-test-12345678", "--event-key", "e1"];
+const KEYS: [&str; 4] = [
+    "--signing-key",
+    "signkey-test-12345678",
+    "--event-key",
+    "e1",
+];
 
 fn inngest(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inngest"));
@@ -28,13 +33,37 @@ fn wrong_settings_end_with_a_message_and_code_1_wrong_usage_with_2() {
     let with_keys = |more: &[&'static str]| [&["start"], KEYS.as_slice(), more].concat();
     for (args, code, message) in [
         (vec!["start"], 1, "signing-key is required"),
-        (vec!["start", "--signing-key", "1234"], 1, "at least one event-key is required"),
-        (with_keys(&["--redis-uri", "redis://localhost"]), 1, "--redis-uri is not available yet in this version"),
+        (
+            vec!["start", "--signing-key", "1234"],
+            1,
+            "at least one event-key is required",
+        ),
+        (
+            with_keys(&["--redis-uri", "redis://localhost"]),
+            1,
+            "--redis-uri is not available yet in this version",
+        ),
         (with_keys(&["--port", "99999"]), 1, "--port is `99999`"),
-        (with_keys(&["--sqlite-dir", "file", "--port", "0"]), 1, "could not make the directory"),
-        (with_keys(&["--host", "192.0.2.1"]), 1, "192.0.2.1 is not an address of this machine"),
-        (vec!["dev", "--config", "typo.yml"], 1, "did you mean `sdk-url`?"),
-        (vec!["dev", "--config", "none.yml"], 1, "none.yml cannot be read"),
+        (
+            with_keys(&["--sqlite-dir", "file", "--port", "0"]),
+            1,
+            "could not make the directory",
+        ),
+        (
+            with_keys(&["--host", "192.0.2.1"]),
+            1,
+            "192.0.2.1 is not an address of this machine",
+        ),
+        (
+            vec!["dev", "--config", "typo.yml"],
+            1,
+            "did you mean `sdk-url`?",
+        ),
+        (
+            vec!["dev", "--config", "none.yml"],
+            1,
+            "none.yml cannot be read",
+        ),
         (vec!["dev", "--prot", "1"], 2, "--port"),
         (vec![], 2, "Usage"),
     ] {
@@ -50,7 +79,10 @@ fn version_is_printed() {
     let dir = tempfile::tempdir().unwrap();
     for args in [["version"], ["--version"]] {
         let output = run(dir.path(), &args);
-        assert!(output.status.success() && output.stdout.starts_with(b"inngest "), "{output:?}");
+        assert!(
+            output.status.success() && output.stdout.starts_with(b"inngest "),
+            "{output:?}"
+        );
     }
 }
 
@@ -58,8 +90,19 @@ fn version_is_printed() {
 fn file_that_is_no_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("data")).unwrap();
-    fs::write(dir.path().join("data/main.db"), "this is a shopping list, not a database".repeat(100)).unwrap();
-    let output = run(dir.path(), &[&["start", "--port", "0", "--sqlite-dir", "data"], KEYS.as_slice()].concat());
+    fs::write(
+        dir.path().join("data/main.db"),
+        "this is a shopping list, not a database".repeat(100),
+    )
+    .unwrap();
+    let output = run(
+        dir.path(),
+        &[
+            &["start", "--port", "0", "--sqlite-dir", "data"],
+            KEYS.as_slice(),
+        ]
+        .concat(),
+    );
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
     for part in ["main.db", "not a database"] {
@@ -75,24 +118,41 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path, args: &[&str]) -> Self {
-        let mut child = inngest(dir).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = inngest(dir)
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let line = wait_for(&mut log, "\"listening\"");
-        let address = line.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let address = line
+            .split("\"address\":\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let port = address.rsplit(':').next().unwrap().parse().unwrap();
         Self { child, log, port }
     }
 
     fn get(&self, host: &str, path: &str) -> String {
         let mut stream = TcpStream::connect((host, self.port)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -115,7 +175,11 @@ fn wait_for(log: &mut impl BufRead, text: &str) -> String {
     let mut all = String::new();
     loop {
         let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended without {text}:\n{all}");
+        assert_ne!(
+            log.read_line(&mut line).unwrap(),
+            0,
+            "the log ended without {text}:\n{all}"
+        );
         if line.contains(text) {
             return line;
         }
@@ -128,14 +192,22 @@ fn dev_answers_by_both_versions_of_ip_and_stops_in_order() {
     let dir = tempfile::tempdir().unwrap();
     for signal in ["INT", "TERM"] {
         let server = Server::start(dir.path(), &["dev", "--port", "0", "--no-discovery"]);
-        assert!(server.get("127.0.0.1", "/health").starts_with("HTTP/1.1 200"));
+        assert!(
+            server
+                .get("127.0.0.1", "/health")
+                .starts_with("HTTP/1.1 200")
+        );
         if TcpStream::connect(("::1", server.port)).is_ok() {
             assert!(server.get("::1", "/health").starts_with("HTTP/1.1 200"));
         }
         server.signal(signal);
         assert_eq!(server.exit_code(), Some(0), "{signal}");
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "dev has left something behind");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "dev has left something behind"
+    );
 }
 
 #[test]
@@ -145,20 +217,38 @@ fn taken_port_moves_dev_and_stops_start() {
     let port = first.port.to_string();
     let second = Server::start(dir.path(), &["dev", "--port", &port, "--no-discovery"]);
     assert_ne!(second.port, first.port);
-    let output = run(dir.path(), &[&["start", "--host", "127.0.0.1", "--port", &port], KEYS.as_slice()].concat());
+    let output = run(
+        dir.path(),
+        &[
+            &["start", "--host", "127.0.0.1", "--port", &port],
+            KEYS.as_slice(),
+        ]
+        .concat(),
+    );
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(errors.contains(&format!("port {port} is already in use")), "{errors}");
+    assert!(
+        errors.contains(&format!("port {port} is already in use")),
+        "{errors}"
+    );
 }
 
 #[test]
 fn one_directory_serves_one_server_and_outlives_it() {
     let dir = tempfile::tempdir().unwrap();
-    let start = [&["start", "--host", "127.0.0.1", "--port", "0"], KEYS.as_slice()].concat();
+    let start = [
+        &["start", "--host", "127.0.0.1", "--port", "0"],
+        KEYS.as_slice(),
+    ]
+    .concat();
     let first = Server::start(dir.path(), &start);
     let refused = run(dir.path(), &start);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("another inngest server uses"));
+    assert!(
+        String::from_utf8(refused.stderr)
+            .unwrap()
+            .contains("another inngest server uses")
+    );
     first.signal("TERM");
     assert_eq!(first.exit_code(), Some(0));
     let again = Server::start(dir.path(), &start);

@@ -54,7 +54,12 @@ pub struct CallRequest<'a> {
 impl AppClient {
     /// Makes one call and waits for its end. Whatever goes wrong is a [`Reply::Failed`].
     pub async fn call(&self, request: CallRequest<'_>) -> Reply {
-        let url = match self.0.settings.egress.check_url(&call_url(request.url, request.target)) {
+        let url = match self
+            .0
+            .settings
+            .egress
+            .check_url(&call_url(request.url, request.target))
+        {
             Ok(url) => url,
             Err(refused) => return Reply::Failed(TransportError::Refused(refused).into_failure()),
         };
@@ -62,13 +67,25 @@ impl AppClient {
             Ok(headers) => headers,
             Err(_) => return Reply::Failed(unsendable()),
         };
-        let outgoing = Outgoing { method: Method::POST, url, headers, body: request.body, secret_headers: Vec::new(), keeps_query: true };
-        let bounds =
-            Bounds { timeout: self.0.settings.call_timeout, body_bytes: limits::REPLY_BYTES, redirects: limits::REDIRECTS };
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url,
+            headers,
+            body: request.body,
+            secret_headers: Vec::new(),
+            keeps_query: true,
+        };
+        let bounds = Bounds {
+            timeout: self.0.settings.call_timeout,
+            body_bytes: limits::REPLY_BYTES,
+            redirects: limits::REDIRECTS,
+        };
         match self.send(outgoing, bounds).await {
-            Ok(incoming) => {
-                parse_reply(RawReply { status: incoming.status, headers: &reply_headers(&incoming.headers), body: &incoming.body })
-            }
+            Ok(incoming) => parse_reply(RawReply {
+                status: incoming.status,
+                headers: &reply_headers(&incoming.headers),
+                body: &incoming.body,
+            }),
             Err(error) => Reply::Failed(error.into_failure()),
         }
     }
@@ -82,7 +99,10 @@ impl AppClient {
         };
         set(headers::SERVER_KIND, self.0.settings.server_kind.as_str())?;
         set(headers::RUN_ID, &request.run.to_string())?;
-        set(headers::STEP_ID, request.target.map_or("step", StepId::as_str))?;
+        set(
+            headers::STEP_ID,
+            request.target.map_or("step", StepId::as_str),
+        )?;
         set(headers::REQUEST_VERSION, &request.version.to_string())?;
         set(headers::JOB_ID, request.job_id)?;
         set(headers::REQUEST_ID, request.request_id)?;
@@ -93,12 +113,20 @@ impl AppClient {
             set("traceparent", traceparent)?;
         }
         if let Some(key) = request.signing_key {
-            set(headers::SIGNATURE, &key.sign(&request.body, request.now.as_millis().div_euclid(1_000)))?;
+            set(
+                headers::SIGNATURE,
+                &key.sign(&request.body, request.now.as_millis().div_euclid(1_000)),
+            )?;
         }
         Ok(map)
     }
 }
 
 fn unsendable() -> Failure {
-    failure(FailureClass::Engine, code::BAD_REPLY, "an id of the call cannot stand in a header", RetryHint::default())
+    failure(
+        FailureClass::Engine,
+        code::BAD_REPLY,
+        "an id of the call cannot stand in a header",
+        RetryHint::default(),
+    )
 }

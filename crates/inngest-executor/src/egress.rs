@@ -47,12 +47,19 @@ impl FromStr for AllowedAddress {
         let text = text.trim();
         let invalid = || InvalidAddress(text.chars().take(64).collect());
         if let Ok(base) = text.parse::<IpAddr>() {
-            return Ok(Self::Network { base, bits: width(base) });
+            return Ok(Self::Network {
+                base,
+                bits: width(base),
+            });
         }
         if let Some((base, bits)) = text.split_once('/') {
             let base: IpAddr = base.parse().map_err(|_| invalid())?;
             let bits: u8 = bits.parse().map_err(|_| invalid())?;
-            return if bits <= width(base) { Ok(Self::Network { base, bits }) } else { Err(invalid()) };
+            return if bits <= width(base) {
+                Ok(Self::Network { base, bits })
+            } else {
+                Err(invalid())
+            };
         }
         match Host::parse(text) {
             Ok(Host::Domain(name)) => Ok(Self::Host(name)),
@@ -79,7 +86,10 @@ pub(crate) enum Refused {
 impl EgressPolicy {
     /// Everything may be called, as on a machine of one's own.
     pub fn allow_all() -> Self {
-        Self { allow_private: true, allowed: Vec::new() }
+        Self {
+            allow_private: true,
+            allowed: Vec::new(),
+        }
     }
 
     /// Only public addresses may be called.
@@ -104,7 +114,11 @@ impl EgressPolicy {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
         };
-        if self.allows(address) { Ok(()) } else { Err(Refused::Address(address.to_string())) }
+        if self.allows(address) {
+            Ok(())
+        } else {
+            Err(Refused::Address(address.to_string()))
+        }
     }
 
     fn allows_host(&self, name: &str) -> bool {
@@ -163,7 +177,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     // Addresses that carry one of the older kind are judged by that.
     let embedded = match segments {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
         [0x2002, high, low, ..] => Some((high, low)),
         _ => None,
     };
@@ -171,7 +187,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     }
     // Only 2000::/3 is given out; of that, documentation and tunnels are not public.
-    segments[0] & 0xe000 == 0x2000 && !(segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8)) && segments[0] != 0x3fff
+    segments[0] & 0xe000 == 0x2000
+        && !(segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8))
+        && segments[0] != 0x3fff
 }
 
 /// Looks names up and keeps only the addresses that may be called.
@@ -192,7 +210,10 @@ impl Resolve for CheckingResolver {
             let name = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
             let is_named = policy.allows_host(name);
-            let allowed: Vec<SocketAddr> = found.into_iter().filter(|address| is_named || policy.allows(address.ip())).collect();
+            let allowed: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|address| is_named || policy.allows(address.ip()))
+                .collect();
             if allowed.is_empty() {
                 return Err(Refused::Address(name.to_owned()).into());
             }
@@ -212,42 +233,106 @@ mod tests {
     use super::*;
 
     fn policy(allowed: &[&str]) -> EgressPolicy {
-        EgressPolicy { allow_private: false, allowed: allowed.iter().map(|text| text.parse().unwrap()).collect() }
+        EgressPolicy {
+            allow_private: false,
+            allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(),
+        }
     }
 
     #[test]
     fn private_addresses_are_refused_however_they_are_written() {
         let strict = EgressPolicy::public_only();
         for url in [
-            "http://127.0.0.1/", "http://127.1/", "http://0x7f000001/", "http://2130706433/", "http://0/", "http://10.1.2.3/", "http://172.31.0.1/",
-            "http://192.168.0.1/", "http://169.254.169.254/", "http://100.64.0.1/", "http://198.18.0.1/", "http://224.0.0.1/", "http://255.255.255.255/",
-            "http://[::1]/", "http://[::]/", "http://[fe80::1]/", "http://[fd00::1]/", "http://[::ffff:127.0.0.1]/", "http://[::127.0.0.1]/",
-            "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://[2001:db8::1]/", "http://[2001::1]/", "http://[ff02::1]/",
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://0/",
+            "http://10.1.2.3/",
+            "http://172.31.0.1/",
+            "http://192.168.0.1/",
+            "http://169.254.169.254/",
+            "http://100.64.0.1/",
+            "http://198.18.0.1/",
+            "http://224.0.0.1/",
+            "http://255.255.255.255/",
+            "http://[::1]/",
+            "http://[::]/",
+            "http://[fe80::1]/",
+            "http://[fd00::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[2002:7f00:1::]/",
+            "http://[2001:db8::1]/",
+            "http://[2001::1]/",
+            "http://[ff02::1]/",
         ] {
-            assert!(matches!(strict.check_url(url), Err(Refused::Address(_))), "{url}");
+            assert!(
+                matches!(strict.check_url(url), Err(Refused::Address(_))),
+                "{url}"
+            );
             assert!(EgressPolicy::allow_all().check_url(url).is_ok(), "{url}");
         }
-        for url in ["http://1.1.1.1/", "https://[2606:4700:4700::1111]/", "http://172.32.0.1/", "http://100.128.0.1/", "http://shop.test/"] {
+        for url in [
+            "http://1.1.1.1/",
+            "https://[2606:4700:4700::1111]/",
+            "http://172.32.0.1/",
+            "http://100.128.0.1/",
+            "http://shop.test/",
+        ] {
             assert!(strict.check_url(url).is_ok(), "{url}");
         }
     }
 
     #[test]
     fn only_web_urls_can_be_called() {
-        for url in ["ftp://1.1.1.1/", "file:///etc/passwd", "ws://1.1.1.1/", "data:,a"] {
-            assert!(matches!(EgressPolicy::allow_all().check_url(url), Err(Refused::Scheme(_))), "{url}");
+        for url in [
+            "ftp://1.1.1.1/",
+            "file:///etc/passwd",
+            "ws://1.1.1.1/",
+            "data:,a",
+        ] {
+            assert!(
+                matches!(
+                    EgressPolicy::allow_all().check_url(url),
+                    Err(Refused::Scheme(_))
+                ),
+                "{url}"
+            );
         }
         for url in ["", "shop", "http://"] {
-            assert!(matches!(EgressPolicy::allow_all().check_url(url), Err(Refused::Malformed(_))), "{url}");
+            assert!(
+                matches!(
+                    EgressPolicy::allow_all().check_url(url),
+                    Err(Refused::Malformed(_))
+                ),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn exceptions_are_names_addresses_and_networks() {
-        let policy = policy(&["10.0.0.0/8", "127.0.0.1", "fd00::/8", "Shop.internal", "::/0"]);
-        assert!(policy.allows("10.9.9.9".parse().unwrap()) && policy.allows("127.0.0.1".parse().unwrap()));
-        assert!(policy.allows("fd00::1".parse().unwrap()) && policy.allows("::ffff:10.0.0.1".parse().unwrap()));
-        assert!(!policy.allows("127.0.0.2".parse().unwrap()) && !policy.allows("192.168.0.1".parse().unwrap()));
+        let policy = policy(&[
+            "10.0.0.0/8",
+            "127.0.0.1",
+            "fd00::/8",
+            "Shop.internal",
+            "::/0",
+        ]);
+        assert!(
+            policy.allows("10.9.9.9".parse().unwrap())
+                && policy.allows("127.0.0.1".parse().unwrap())
+        );
+        assert!(
+            policy.allows("fd00::1".parse().unwrap())
+                && policy.allows("::ffff:10.0.0.1".parse().unwrap())
+        );
+        assert!(
+            !policy.allows("127.0.0.2".parse().unwrap())
+                && !policy.allows("192.168.0.1".parse().unwrap())
+        );
         assert!(policy.allows_host("shop.internal") && !policy.allows_host("internal"));
         for bad in ["", "10.0.0.0/33", "10.0.0.0/x", "a b", "http://a"] {
             assert!(bad.parse::<AllowedAddress>().is_err(), "{bad}");

@@ -24,7 +24,15 @@ use crate::{
 };
 
 /// Headers that belong to a connection, which apps cannot set.
-const OF_CONNECTION: [&str; 7] = ["host", "content-length", "connection", "transfer-encoding", "upgrade", "te", "trailer"];
+const OF_CONNECTION: [&str; 7] = [
+    "host",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+];
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,22 +43,31 @@ pub enum FetchOutcome {
         data: Json,
     },
     /// The attempt failed. Its error has the name that SDKs expect of a step that failed so for good.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 impl AppClient {
     /// Makes the request and waits for its end. Nothing of it is logged: its headers hold secrets.
     pub async fn fetch(&self, request: &FetchRequest) -> FetchOutcome {
-        let name = if request.is_inference { "AIGatewayError" } else { "GatewayError" };
+        let name = if request.is_inference {
+            "AIGatewayError"
+        } else {
+            "GatewayError"
+        };
         let outgoing = match self.outgoing(request) {
             Ok(outgoing) => outgoing,
-            Err(mut failure) => {
+            Err(refused) => {
+                let mut failure = TransportError::Refused(refused).into_failure();
                 failure.error.name = name.to_owned();
-                return FetchOutcome::Failed(failure);
+                return FetchOutcome::Failed(Box::new(failure));
             }
         };
         let url = text(&request.opts, "url").unwrap_or_default();
-        let bounds = Bounds { timeout: self.0.settings.fetch_timeout, body_bytes: limits::STEP_BYTES, redirects: limits::REDIRECTS };
+        let bounds = Bounds {
+            timeout: self.0.settings.fetch_timeout,
+            body_bytes: limits::STEP_BYTES,
+            redirects: limits::REDIRECTS,
+        };
         match self.send(outgoing, bounds).await {
             Ok(incoming) if request.is_inference => inferred(&incoming),
             Ok(incoming) => fetched(&url, &incoming),
@@ -58,30 +75,41 @@ impl AppClient {
                 let mut failure = error.into_failure();
                 failure.reason = explain(&failure);
                 failure.error = StepError::new(name, failure.reason.as_str());
-                FetchOutcome::Failed(failure)
+                FetchOutcome::Failed(Box::new(failure))
             }
         }
     }
 
-    fn outgoing(&self, request: &FetchRequest) -> Result<Outgoing, Failure> {
+    fn outgoing(&self, request: &FetchRequest) -> Result<Outgoing, Refused> {
         let opts = &request.opts;
-        let refused = |refused| TransportError::Refused(refused).into_failure();
-        let mut url = self.0.settings.egress.check_url(&text(opts, "url").unwrap_or_default()).map_err(refused)?;
+        let mut url = self
+            .0
+            .settings
+            .egress
+            .check_url(&text(opts, "url").unwrap_or_default())?;
         let method = text(opts, "method").unwrap_or_else(|| "POST".to_owned());
-        let method = if request.is_inference { Ok(Method::POST) } else { Method::from_bytes(method.to_uppercase().as_bytes()) };
-        let method = method.map_err(|_| refused(Refused::Malformed("the method is not one".to_owned())))?;
+        let method = if request.is_inference {
+            Ok(Method::POST)
+        } else {
+            Method::from_bytes(method.to_uppercase().as_bytes())
+        };
+        let method = method.map_err(|_| Refused::Malformed("the method is not one".to_owned()))?;
         let mut headers = HeaderMap::new();
         if request.is_inference {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             if let Some(key) = text(opts, "auth_key") {
                 let format = text(opts, "format").unwrap_or_default();
-                place_key(&format, &key, &mut url, &mut headers).map_err(|error| refused(Refused::Malformed(error)))?;
+                place_key(&format, &key, &mut url, &mut headers).map_err(Refused::Malformed)?;
             }
         }
-        let mut secret_headers: Vec<HeaderName> = headers.keys().filter(|name| **name != CONTENT_TYPE).cloned().collect();
+        let mut secret_headers: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| **name != CONTENT_TYPE)
+            .cloned()
+            .collect();
         if let Some(own) = opts.member("headers") {
             for (key, value) in own.members() {
-                let (name, values) = read_header(&key, &value).map_err(|error| refused(Refused::Malformed(error)))?;
+                let (name, values) = read_header(&key, &value).map_err(Refused::Malformed)?;
                 if OF_CONNECTION.contains(&name.as_str()) {
                     continue;
                 }
@@ -103,14 +131,27 @@ impl AppClient {
                 _ => body.bytes(),
             },
         };
-        Ok(Outgoing { method, url, headers, body, secret_headers, keeps_query: false })
+        Ok(Outgoing {
+            method,
+            url,
+            headers,
+            body,
+            secret_headers,
+            keeps_query: false,
+        })
     }
 }
 
 /// Puts the key where the provider of this format looks for it.
-fn place_key(format: &str, key: &str, url: &mut Url, headers: &mut HeaderMap) -> Result<(), String> {
+fn place_key(
+    format: &str,
+    key: &str,
+    url: &mut Url,
+    headers: &mut HeaderMap,
+) -> Result<(), String> {
     let secret = |text: &str| {
-        let mut value = HeaderValue::from_str(text).map_err(|_| "the key cannot stand in a header".to_owned())?;
+        let mut value = HeaderValue::from_str(text)
+            .map_err(|_| "the key cannot stand in a header".to_owned())?;
         value.set_sensitive(true);
         Ok::<_, String>(value)
     };
@@ -132,9 +173,18 @@ fn place_key(format: &str, key: &str, url: &mut Url, headers: &mut HeaderMap) ->
 }
 
 fn read_header(key: &str, value: &Json) -> Result<(HeaderName, Vec<HeaderValue>), String> {
-    let bad = |error: &dyn Display| format!("header `{}`: {error}", key.chars().take(64).collect::<String>());
+    let bad = |error: &dyn Display| {
+        format!(
+            "header `{}`: {error}",
+            key.chars().take(64).collect::<String>()
+        )
+    };
     let name = HeaderName::from_bytes(key.as_bytes()).map_err(|error| bad(&error))?;
-    let items: Vec<Json> = if value.is_array() { value.items().collect() } else { vec![value.clone()] };
+    let items: Vec<Json> = if value.is_array() {
+        value.items().collect()
+    } else {
+        vec![value.clone()]
+    };
     let mut values = Vec::with_capacity(items.len());
     for item in items.iter().filter(|item| !item.is_null()) {
         let text = item.to_text().unwrap_or_else(|| item.as_str().to_owned());
@@ -155,32 +205,61 @@ fn fetched(url: &str, incoming: &Incoming) -> FetchOutcome {
             None => headers.push((name.as_str().to_owned(), value.into_owned())),
         }
     }
-    let data = memo::fetched(url, incoming.status, &headers, &String::from_utf8_lossy(&incoming.body));
+    let data = memo::fetched(
+        url,
+        incoming.status,
+        &headers,
+        &String::from_utf8_lossy(&incoming.body),
+    );
     if data.len() > limits::STEP_BYTES {
-        return FetchOutcome::Failed(too_large("GatewayError"));
+        return FetchOutcome::Failed(Box::new(too_large("GatewayError")));
     }
     FetchOutcome::Done { data }
 }
 
 fn inferred(incoming: &Incoming) -> FetchOutcome {
-    let json = Json::parse(&incoming.body).unwrap_or_else(|_| Json::string(&String::from_utf8_lossy(&incoming.body)));
+    let json = Json::parse(&incoming.body)
+        .unwrap_or_else(|_| Json::string(&String::from_utf8_lossy(&incoming.body)));
     if json.len() > limits::STEP_BYTES {
-        return FetchOutcome::Failed(too_large("AIGatewayError"));
+        return FetchOutcome::Failed(Box::new(too_large("AIGatewayError")));
     }
     if (200..300).contains(&incoming.status) {
         return FetchOutcome::Done { data: json };
     }
     let reason = format!("invalid status code: {}", incoming.status);
-    let mut error = StepError::new("AIGatewayError", format!("The provider answered with status {}", incoming.status));
+    let mut error = StepError::new(
+        "AIGatewayError",
+        format!("The provider answered with status {}", incoming.status),
+    );
     error.data = Some(json);
-    let after = incoming.headers.get(headers::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let class = if incoming.status == 401 || incoming.status == 403 { FailureClass::Auth } else { FailureClass::App };
-    FetchOutcome::Failed(Failure { class, code: code::NOT_OK, reason, error, retry: RetryHint { no_retry: false, after } })
+    let after = incoming
+        .headers
+        .get(headers::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let class = if incoming.status == 401 || incoming.status == 403 {
+        FailureClass::Auth
+    } else {
+        FailureClass::App
+    };
+    FetchOutcome::Failed(Box::new(Failure {
+        class,
+        code: code::NOT_OK,
+        reason,
+        error,
+        retry: RetryHint {
+            no_retry: false,
+            after,
+        },
+    }))
 }
 
 fn too_large(name: &str) -> Failure {
     let mut failure = TransportError::TooLarge.into_failure();
-    failure.reason = format!("The response is over the limit of {} bytes", limits::STEP_BYTES);
+    failure.reason = format!(
+        "The response is over the limit of {} bytes",
+        limits::STEP_BYTES
+    );
     failure.error = StepError::new(name, failure.reason.as_str());
     failure
 }
@@ -189,7 +268,10 @@ fn too_large(name: &str) -> Failure {
 fn explain(failure: &Failure) -> String {
     match failure.code {
         code::UNREACHABLE => "Unable to reach the URL, or the connection broke".to_owned(),
-        code::OUTPUT_TOO_LARGE => format!("The response is over the limit of {} bytes", limits::STEP_BYTES),
+        code::OUTPUT_TOO_LARGE => format!(
+            "The response is over the limit of {} bytes",
+            limits::STEP_BYTES
+        ),
         _ => failure.reason.clone(),
     }
 }

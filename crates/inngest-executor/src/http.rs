@@ -9,7 +9,9 @@ use inngest_core::{
 };
 use reqwest::{
     Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION},
+    header::{
+        AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION,
+    },
 };
 use url::Url;
 
@@ -44,22 +46,39 @@ pub(crate) struct Incoming {
 
 impl AppClient {
     /// The address policy is asked at each hop.
-    pub(crate) async fn send(&self, outgoing: Outgoing, bounds: Bounds) -> Result<Incoming, TransportError> {
+    pub(crate) async fn send(
+        &self,
+        outgoing: Outgoing,
+        bounds: Bounds,
+    ) -> Result<Incoming, TransportError> {
         match tokio::time::timeout(bounds.timeout, self.follow(outgoing, bounds)).await {
             Ok(result) => result,
             Err(_) => Err(TransportError::TooSlow),
         }
     }
 
-    async fn follow(&self, mut outgoing: Outgoing, bounds: Bounds) -> Result<Incoming, TransportError> {
+    async fn follow(
+        &self,
+        mut outgoing: Outgoing,
+        bounds: Bounds,
+    ) -> Result<Incoming, TransportError> {
         for _ in 0..=bounds.redirects {
-            self.0.settings.egress.check(&outgoing.url).map_err(TransportError::Refused)?;
+            self.0
+                .settings
+                .egress
+                .check(&outgoing.url)
+                .map_err(TransportError::Refused)?;
             let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
             *request.headers_mut() = outgoing.headers.clone();
             if !outgoing.body.is_empty() {
                 *request.body_mut() = Some(outgoing.body.clone().into());
             }
-            let response = self.0.http.execute(request).await.map_err(TransportError::Sending)?;
+            let response = self
+                .0
+                .http
+                .execute(request)
+                .await
+                .map_err(TransportError::Sending)?;
             match target_of(&response, &outgoing.url)? {
                 Some(target) => redirect(&mut outgoing, response.status(), target),
                 None => return read(response, bounds.body_bytes).await,
@@ -74,8 +93,16 @@ fn target_of(response: &Response, from: &Url) -> Result<Option<Url>, TransportEr
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else { return Ok(None) };
-    let target = from.join(location).map_err(|error| TransportError::Refused(Refused::Malformed(error.to_string())))?;
+    let Some(location) = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Ok(None);
+    };
+    let target = from
+        .join(location)
+        .map_err(|error| TransportError::Refused(Refused::Malformed(error.to_string())))?;
     Ok(Some(target))
 }
 
@@ -91,7 +118,12 @@ fn redirect(outgoing: &mut Outgoing, status: StatusCode, mut target: Url) {
             add_missing_query(&outgoing.url, &mut target);
         }
     } else {
-        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HeaderName::from_static(headers::SIGNATURE)] {
+        for name in [
+            AUTHORIZATION,
+            COOKIE,
+            PROXY_AUTHORIZATION,
+            HeaderName::from_static(headers::SIGNATURE),
+        ] {
             outgoing.headers.remove(name);
         }
         for name in &outgoing.secret_headers {
@@ -124,14 +156,23 @@ fn add_missing_query(from: &Url, to: &mut Url) {
 async fn read(mut response: Response, limit: usize) -> Result<Incoming, TransportError> {
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
-    if response.content_length().is_some_and(|length| length > limit as u64) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > limit as u64)
+    {
         return Err(TransportError::TooLarge);
     }
-    let first = response.chunk().await.map_err(TransportError::Reading)?.unwrap_or_default();
+    let first = response
+        .chunk()
+        .await
+        .map_err(TransportError::Reading)?
+        .unwrap_or_default();
     let mut read = first.len();
     let mut rest = BytesMut::new();
     while read <= limit {
-        let Some(chunk) = response.chunk().await.map_err(TransportError::Reading)? else { break };
+        let Some(chunk) = response.chunk().await.map_err(TransportError::Reading)? else {
+            break;
+        };
         if rest.is_empty() {
             rest.extend_from_slice(&first);
         }
@@ -144,14 +185,29 @@ async fn read(mut response: Response, limit: usize) -> Result<Incoming, Transpor
         return Err(TransportError::TooLarge);
     }
     // Most replies come in one piece and are not copied.
-    let body = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(Incoming { status, headers, body })
+    let body = if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    };
+    Ok(Incoming {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The headers of a reply that mean something.
 pub(crate) fn reply_headers(map: &HeaderMap) -> ReplyHeaders {
     let mut found = ReplyHeaders::default();
-    for name in [headers::SDK, headers::SDK_HANDLED, headers::REQUEST_VERSION, headers::NO_RETRY, headers::RETRY_AFTER, "content-type"] {
+    for name in [
+        headers::SDK,
+        headers::SDK_HANDLED,
+        headers::REQUEST_VERSION,
+        headers::NO_RETRY,
+        headers::RETRY_AFTER,
+        "content-type",
+    ] {
         if let Some(value) = map.get(name).and_then(|value| value.to_str().ok()) {
             found.set(name, value);
         }
@@ -161,5 +217,9 @@ pub(crate) fn reply_headers(map: &HeaderMap) -> ReplyHeaders {
 
 /// Bounds of anything that is answered at once.
 pub(crate) fn brief(timeout: Duration) -> Bounds {
-    Bounds { timeout, body_bytes: limits::REPLY_BYTES, redirects: limits::REDIRECTS }
+    Bounds {
+        timeout,
+        body_bytes: limits::REPLY_BYTES,
+        redirects: limits::REDIRECTS,
+    }
 }

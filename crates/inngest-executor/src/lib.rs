@@ -102,7 +102,9 @@ impl AppClient {
             .pool_max_idle_per_host(4_096)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(egress::CheckingResolver::new(settings.egress.clone())))
+            .dns_resolver(Arc::new(egress::CheckingResolver::new(
+                settings.egress.clone(),
+            )))
             .no_proxy()
             .build()
             .map_err(SetupError)?;

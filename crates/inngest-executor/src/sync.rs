@@ -80,20 +80,43 @@ impl AppClient {
         let body: Json = put_body(request.url);
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(HeaderName::from_static(headers::SERVER_KIND), HeaderValue::from_static(self.0.settings.server_kind.as_str()));
+        headers.insert(
+            HeaderName::from_static(headers::SERVER_KIND),
+            HeaderValue::from_static(self.0.settings.server_kind.as_str()),
+        );
         if request.kind == SyncKind::InBand {
-            headers.insert(HeaderName::from_static(headers::SYNC_KIND), HeaderValue::from_static("in_band"));
+            headers.insert(
+                HeaderName::from_static(headers::SYNC_KIND),
+                HeaderValue::from_static("in_band"),
+            );
         }
         if let Some(key) = request.signing_key
-            && let Ok(signature) = HeaderValue::from_str(&key.sign(body.as_bytes(), request.now.as_millis().div_euclid(1_000)))
+            && let Ok(signature) = HeaderValue::from_str(
+                &key.sign(body.as_bytes(), request.now.as_millis().div_euclid(1_000)),
+            )
         {
             headers.insert(HeaderName::from_static(headers::SIGNATURE), signature);
         }
-        let outgoing = Outgoing { method: Method::PUT, url, headers, body: body.bytes(), secret_headers: Vec::new(), keeps_query: true };
+        let outgoing = Outgoing {
+            method: Method::PUT,
+            url,
+            headers,
+            body: body.bytes(),
+            secret_headers: Vec::new(),
+            keeps_query: true,
+        };
         match self.send(outgoing, brief(limits::SYNC_TIMEOUT)).await {
             Ok(incoming) => {
-                let sync_kind = incoming.headers.get(headers::SYNC_KIND).and_then(|value| value.to_str().ok());
-                parse_sync_reply(incoming.status, &reply_headers(&incoming.headers), sync_kind, &incoming.body)
+                let sync_kind = incoming
+                    .headers
+                    .get(headers::SYNC_KIND)
+                    .and_then(|value| value.to_str().ok());
+                parse_sync_reply(
+                    incoming.status,
+                    &reply_headers(&incoming.headers),
+                    sync_kind,
+                    &incoming.body,
+                )
             }
             Err(error) => sync_failure(error),
         }
@@ -101,14 +124,29 @@ impl AppClient {
 
     /// Looks whether an app answers at a URL, for at most [`limits::PROBE_TIMEOUT`]. Redirects are not followed.
     pub async fn probe(&self, url: &str) -> Probe {
-        let Ok(url) = self.0.settings.egress.check_url(url) else { return Probe::Unreachable };
-        let outgoing =
-            Outgoing { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new(), secret_headers: Vec::new(), keeps_query: false };
-        let bounds = Bounds { redirects: 0, ..brief(limits::PROBE_TIMEOUT) };
+        let Ok(url) = self.0.settings.egress.check_url(url) else {
+            return Probe::Unreachable;
+        };
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            secret_headers: Vec::new(),
+            keeps_query: false,
+        };
+        let bounds = Bounds {
+            redirects: 0,
+            ..brief(limits::PROBE_TIMEOUT)
+        };
         match self.send(outgoing, bounds).await {
             Ok(incoming) => {
                 let headers = reply_headers(&incoming.headers);
-                if headers.is_sdk() { Probe::App { sdk: headers.sdk } } else { Probe::Foreign }
+                if headers.is_sdk() {
+                    Probe::App { sdk: headers.sdk }
+                } else {
+                    Probe::Foreign
+                }
             }
             Err(TransportError::TooManyRedirects | TransportError::TooLarge) => Probe::Foreign,
             Err(_) => Probe::Unreachable,
@@ -117,8 +155,12 @@ impl AppClient {
 
     /// Whether something on this machine listens on a port, for discovery in development.
     pub async fn dial(&self, port: u16) -> bool {
-        for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))] {
-            if let Ok(Ok(_)) = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
+        for address in [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        ] {
+            if let Ok(Ok(_)) = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await
+            {
                 return true;
             }
         }
@@ -137,5 +179,8 @@ fn sync_failure(error: TransportError) -> SyncReply {
     } else {
         failure.code
     };
-    SyncReply::Failed { code: code.to_owned(), message: failure.reason }
+    SyncReply::Failed {
+        code: code.to_owned(),
+        message: failure.reason,
+    }
 }

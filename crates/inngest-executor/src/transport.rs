@@ -36,16 +36,38 @@ impl TransportError {
         }
         let (class, code, reason) = match &self {
             Self::Refused(refused) => {
-                let retry = RetryHint { no_retry: true, after: None };
-                return failure(FailureClass::Config, code::REFUSED_URL, &refused.to_string(), retry);
+                let retry = RetryHint {
+                    no_retry: true,
+                    after: None,
+                };
+                return failure(
+                    FailureClass::Config,
+                    code::REFUSED_URL,
+                    &refused.to_string(),
+                    retry,
+                );
             }
             Self::TooLarge => return too_large(),
-            Self::TooSlow => (FailureClass::Limit, code::TOO_SLOW, "The call lasted longer than allowed".to_owned()),
-            Self::TooManyRedirects => (FailureClass::App, code::NOT_OK, "The call was redirected too many times".to_owned()),
-            Self::Sending(error) => (FailureClass::Network, code::UNREACHABLE, sending_text(error).to_owned()),
-            Self::Reading(error) if error.is_decode() && io_kind(error).is_none_or(|kind| !is_reset(kind)) && !is_incomplete(error) => {
-                (FailureClass::App, code::BAD_REPLY, "The reply could not be decompressed".to_owned())
-            }
+            Self::TooSlow => (
+                FailureClass::Limit,
+                code::TOO_SLOW,
+                "The call lasted longer than allowed".to_owned(),
+            ),
+            Self::TooManyRedirects => (
+                FailureClass::App,
+                code::NOT_OK,
+                "The call was redirected too many times".to_owned(),
+            ),
+            Self::Sending(error) => (
+                FailureClass::Network,
+                code::UNREACHABLE,
+                sending_text(error).to_owned(),
+            ),
+            Self::Reading(error) if error.is_decode() && !is_of_connection(error) => (
+                FailureClass::App,
+                code::BAD_REPLY,
+                "The reply could not be decompressed".to_owned(),
+            ),
             Self::Reading(_) => {
                 let text = "Your server reset the connection while we were reading the reply: Unexpected ending response";
                 (FailureClass::Network, code::UNREACHABLE, text.to_owned())
@@ -68,21 +90,41 @@ fn sending_text(error: &reqwest::Error) -> &'static str {
 }
 
 fn refused_in(error: &reqwest::Error) -> Option<Refused> {
-    chain(error).find_map(|error| error.downcast_ref::<Refused>()).cloned()
+    chain(error)
+        .find_map(|error| error.downcast_ref::<Refused>())
+        .cloned()
 }
 
 fn is_incomplete(error: &reqwest::Error) -> bool {
-    chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).any(|error| error.is_incomplete_message() || error.is_closed())
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(|error| error.is_incomplete_message() || error.is_closed())
+}
+
+/// Errors of reading come wrapped as errors of decoding, whatever they are.
+fn is_of_connection(error: &reqwest::Error) -> bool {
+    chain(error).any(|error| error.is::<hyper::Error>())
 }
 
 fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
-    chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind).last()
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .map(io::Error::kind)
+        .last()
 }
 
 fn is_reset(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted)
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+    )
 }
 
 fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn Error + 'static)), |error: &&(dyn Error + 'static)| (*error).source())
+    std::iter::successors(
+        Some(error as &(dyn Error + 'static)),
+        |error: &&(dyn Error + 'static)| (*error).source(),
+    )
 }

@@ -63,6 +63,14 @@ pub struct FailedAttempt {
     pub next_at: Option<Timestamp>,
 }
 
+impl FailedAttempt {
+    /// What happened, as user code (or we in its place) said it.
+    pub fn message(&self) -> String {
+        let message = self.error.member("message");
+        message.and_then(|message| message.to_text()).unwrap_or_default()
+    }
+}
+
 /// A run read whole, to go on with it.
 #[derive(Clone, Debug)]
 pub struct LoadedRun {

@@ -550,3 +550,11 @@ pub fn work_of(kind: StepKind) -> JobKind {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "decide_property_tests.rs"]
+mod property_tests;
+
+#[cfg(test)]
+#[path = "decide_program_tests.rs"]
+mod program_tests;

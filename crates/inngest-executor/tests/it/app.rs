@@ -60,14 +60,21 @@ pub(crate) struct TestApp {
 impl TestApp {
     /// Answers each request by a function, which sees it first.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
-        let state = AppState { answer: Arc::new(answer), seen: Arc::default() };
+        let state = AppState {
+            answer: Arc::new(answer),
+            seen: Arc::default(),
+        };
         let seen = state.seen.clone();
         let router = Router::new().fallback(any(handle)).with_state(state);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(async move { axum::serve(listener, router).await });
-        Self { address, seen, _tasks: tasks }
+        Self {
+            address,
+            seen,
+            _tasks: tasks,
+        }
     }
 
     /// Answers each connection with these bytes after reading some of the request, then closes it.
@@ -84,7 +91,9 @@ impl TestApp {
         .await
     }
 
-    pub(crate) async fn connections<F: Future<Output = ()> + Send>(serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self {
+    pub(crate) async fn connections<F: Future<Output = ()> + Send>(
+        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = TaskTracker::new();
@@ -93,7 +102,11 @@ impl TestApp {
                 serve(stream).await;
             }
         });
-        Self { address, seen: Arc::default(), _tasks: tasks }
+        Self {
+            address,
+            seen: Arc::default(),
+            _tasks: tasks,
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -109,19 +122,42 @@ impl TestApp {
     }
 }
 
-async fn handle(State(state): State<AppState>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let seen = Seen { method, uri, headers, body };
+async fn handle(
+    State(state): State<AppState>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let seen = Seen {
+        method,
+        uri,
+        headers,
+        body,
+    };
     state.seen.lock().unwrap().push(seen.clone());
     (state.answer)(&seen)
 }
 
 /// A reply of an SDK.
 pub(crate) fn sdk(status: u16, body: impl IntoResponse) -> Response {
-    (StatusCode::from_u16(status).unwrap(), [("x-inngest-sdk", "inngest-js:v4.24.0"), ("x-inngest-req-version", "2")], body).into_response()
+    (
+        StatusCode::from_u16(status).unwrap(),
+        [
+            ("x-inngest-sdk", "inngest-js:v4.24.0"),
+            ("x-inngest-req-version", "2"),
+        ],
+        body,
+    )
+        .into_response()
 }
 
 pub(crate) fn redirect(status: u16, location: &str) -> Response {
-    (StatusCode::from_u16(status).unwrap(), [("location", location)]).into_response()
+    (
+        StatusCode::from_u16(status).unwrap(),
+        [("location", location)],
+    )
+        .into_response()
 }
 
 pub(crate) fn key() -> SigningKey {

@@ -426,8 +426,8 @@ proptest! {
 }
 
 #[test]
-fn million_entries_are_worked_off_in_fair_order() {
-    const ENTRIES: u128 = 1_000_000;
+fn large_backlog_is_worked_off_completely() {
+    const ENTRIES: u128 = 200_000;
     let now = Timestamp::from_millis(1_000_000);
     let mut state = State::new(QueueSettings::default());
     for id in 0..ENTRIES {

@@ -8,6 +8,7 @@ use inngest_core::{json::Json, time::Timestamp};
 #[derive(Clone, Copy)]
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
+/// RFC 3339 instant in UTC with millisecond precision, for example 2026-08-22T10:15:30.123Z.
 #[Scalar(name = "DateTime")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -26,6 +27,7 @@ impl ScalarType for DateTime {
 #[derive(Clone, Debug)]
 pub(crate) struct JsonScalar(pub(crate) Json);
 
+/// Any JSON value, returned as JSON and never as an encoded string.
 #[Scalar(name = "JSON")]
 impl ScalarType for JsonScalar {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -45,6 +47,7 @@ macro_rules! number {
         #[derive(Clone, Copy)]
         pub(crate) struct $name(pub(crate) u64);
 
+        $(#[$doc])*
         #[Scalar]
         impl ScalarType for $name {
             fn parse(value: Value) -> InputValueResult<Self> {
@@ -77,6 +80,7 @@ macro_rules! text {
         #[derive(Clone)]
         pub(crate) struct $name(pub(crate) String);
 
+        $(#[$doc])*
         #[Scalar(name = $label)]
         impl ScalarType for $name {
             fn parse(value: Value) -> InputValueResult<Self> {

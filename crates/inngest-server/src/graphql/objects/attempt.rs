@@ -96,7 +96,7 @@ impl StepAttemptObject {
     /// Error of this try.
     async fn error(&self) -> Option<ExecutionError> {
         match &self.outcome {
-            Outcome::Failed(attempt) => Some(ExecutionError::new(&attempt.code, &attempt.message)),
+            Outcome::Failed(attempt) => Some(ExecutionError::new(&attempt.code, &attempt.message())),
             Outcome::Completed | Outcome::Running => None,
         }
     }
