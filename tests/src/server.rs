@@ -59,6 +59,18 @@ impl Server {
         Self::start_as(&["dev", "--no-discovery"], options)
     }
 
+    /// [`Server::start`] with another binary and more environment.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn start_other(
+        binary: PathBuf,
+        env: BTreeMap<String, String>,
+        options: &ServerOptions,
+    ) -> Self {
+        Self::start_with(binary, env, &["dev", "--no-discovery"], options)
+    }
+
     /// Starts `inngest start`, which needs keys among its arguments.
     ///
     /// # Panics
@@ -68,8 +80,16 @@ impl Server {
     }
 
     fn start_as(mode: &[&str], options: &ServerOptions) -> Self {
+        Self::start_with(binary(), BTreeMap::new(), mode, options)
+    }
+
+    fn start_with(
+        binary: PathBuf,
+        mut env: BTreeMap<String, String>,
+        mode: &[&str],
+        options: &ServerOptions,
+    ) -> Self {
         let port = options.port.unwrap_or_else(free_port);
-        let binary = binary();
         assert!(
             binary.exists(),
             "no server at {}; build it or set INNGEST_BIN",
@@ -83,11 +103,12 @@ impl Server {
         );
         command.push(port.to_string());
         command.extend(options.arguments.iter().cloned());
+        env.insert("RUST_BACKTRACE".to_owned(), "1".to_owned());
         let process = Process::start(&Spec {
             name: &options.name,
             command: &command,
             directory: &own_directory(&options.name),
-            env: BTreeMap::from([("RUST_BACKTRACE".to_owned(), "1".to_owned())]),
+            env,
         });
         let mut server = Self {
             base: format!("http://127.0.0.1:{port}"),
@@ -119,6 +140,11 @@ impl Server {
     /// Kills the process as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
     }
 
     /// The end of its log.

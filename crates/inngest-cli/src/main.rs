@@ -4,9 +4,11 @@
 
 mod args;
 mod banner;
+mod chain;
 mod data_dir;
 mod listen;
 mod node;
+mod postgres;
 mod shutdown;
 mod telemetry;
 mod version;
@@ -20,14 +22,14 @@ use anyhow::Context;
 
 use inngest_config::{Inputs, load};
 
-use crate::args::Asked;
+use crate::{args::Asked, chain::chain};
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to do about a closed standard error.
-            let _ = writeln!(stderr(), "Error: {error:#}");
+            let _ = writeln!(stderr(), "Error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -26,7 +26,8 @@ use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
 use inngest_state::{Place, Store, StoreSettings};
 
 use crate::{
-    banner::banner, data_dir::DataDir, listen::listen, shutdown, telemetry::is_for_people,
+    banner::banner, chain::chain, data_dir::DataDir, listen::listen, postgres, shutdown,
+    telemetry::is_for_people,
 };
 
 /// How long closing may take after everything has been drained: a last commit, the database's own files.
@@ -77,13 +78,12 @@ async fn serve(
     let settings = &loaded.settings;
     let is_dev = settings.command == Command::Dev;
     let programs = Programs::default();
-    let store = Store::open(
-        &store_settings(&settings.database),
-        programs.matcher(),
-        tasks,
-    )
-    .await
-    .map_err(explain)?;
+    let opened = tokio::select! {
+        opened = open(&settings.database, &programs, tasks) => opened,
+        // Only what would take long is cut short: a database that does not answer.
+        () = stop.cancelled() => return Ok(()),
+    };
+    let store = opened?;
     let clock = Clock::starting_at(store.now().await?);
     let queue = Queue::memory(clock.clone(), QueueSettings::default());
     let kind = if is_dev {
@@ -129,12 +129,32 @@ async fn serve(
         grace: settings.engine.drain_timeout,
         ..WorkerSettings::new(settings.engine.workers)
     };
-    let work = services.work(workers, stop.clone());
-    let (served, ()) = tokio::join!(
-        serve_with(listeners, router, limits, stop.clone(), tasks.clone()),
-        work
-    );
+    // Apps that are being called send events and report steps meanwhile, so the port closes after the last call has ended.
+    let close = CancellationToken::new();
+    let working = async {
+        services.work(workers, stop.clone()).await;
+        close.cancel();
+    };
+    let serving = async {
+        let served = serve_with(listeners, router, limits, close.clone(), tasks.clone()).await;
+        stop.cancel();
+        served
+    };
+    let (served, ()) = tokio::join!(serving, working);
     served.context("could not serve")
+}
+
+async fn open(
+    database: &DatabaseSettings,
+    programs: &Programs,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Store> {
+    if let DatabaseSettings::Postgres(postgres) = database {
+        postgres::wait(postgres.uri.expose()).await?;
+    }
+    Store::open(&store_settings(database), programs.matcher(), tasks)
+        .await
+        .map_err(explain)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -206,7 +226,7 @@ fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {
 
 /// Adds what a person can do about a database that does not open.
 fn explain(error: inngest_state::Error) -> anyhow::Error {
-    const ADVICE: [(&str, &str); 7] = [
+    const ADVICE: [(&str, &str); 6] = [
         (
             "not a database",
             "move the file away, or choose another directory with --sqlite-dir",
@@ -228,16 +248,12 @@ fn explain(error: inngest_state::Error) -> anyhow::Error {
             "check who may write there, or choose another directory with --sqlite-dir",
         ),
         (
-            "refused",
-            "check that the server runs and that its address in --postgres-uri is right",
-        ),
-        (
             "authentication failed",
             "check the user and the password in --postgres-uri",
         ),
     ];
     let error = anyhow::Error::new(error);
-    let text = format!("{error:#}");
+    let text = chain(&error);
     match ADVICE.iter().find(|(sign, _)| text.contains(sign)) {
         Some((_, advice)) => anyhow!("{text}; {advice}"),
         None => error,

@@ -1,5 +1,10 @@
 //! The binary as its users meet it: exit codes, messages, ports, signals.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails by a panic"
+)]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

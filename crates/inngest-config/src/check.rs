@@ -144,9 +144,6 @@ impl<'a> Reader<'a> {
 
     fn postgres(&mut self) -> Option<PostgresSettings> {
         let max_open = self.number("postgres-max-open-conns", 100);
-        let max_idle = self.number("postgres-max-idle-conns", 10.min(max_open));
-        let idle_minutes = self.number("postgres-conn-max-idle-time", 5);
-        let life_minutes = self.number("postgres-conn-max-lifetime", 30);
         let (place, uri) = self.text("postgres-uri")?;
         if !(uri.starts_with("postgres://") || uri.starts_with("postgresql://")) {
             self.problems.push(Problem::new(
@@ -154,26 +151,9 @@ impl<'a> Reader<'a> {
                 "must begin with postgres:// or postgresql://",
             ));
         }
-        if max_open < 2 {
-            self.problems.push(Problem::new(
-                "postgres-max-open-conns",
-                "must be at least 2",
-            ));
-        }
-        if max_idle > max_open {
-            self.problems.push(Problem::new(
-                "postgres-max-idle-conns",
-                format!(
-                    "is {max_idle}, which is more than postgres-max-open-conns ({max_open}) allows"
-                ),
-            ));
-        }
         Some(PostgresSettings {
             uri: Secret::new(uri),
             max_open: u32::try_from(max_open).unwrap_or(u32::MAX),
-            max_idle: u32::try_from(max_idle).unwrap_or(u32::MAX),
-            idle_time: Duration::from_secs(idle_minutes * 60),
-            lifetime: Duration::from_secs(life_minutes * 60),
         })
     }
 

@@ -84,9 +84,10 @@ const MINUTES: Shape = Shape::Number {
     max: 525_600,
 };
 const CONNECTIONS: Shape = Shape::Number {
-    min: 1,
+    min: 2,
     max: 10_000,
 };
+const POOL: &str = "the pool keeps connections by its own rules; postgres-max-open-conns bounds it";
 const NO_CONNECT: &str = "workers that connect over a websocket are not supported by this version";
 
 const fn key(
@@ -239,33 +240,9 @@ pub const KEYS: &[Key] = &[
             "Most connections to Postgres at once (default 100)",
         )
     },
-    Key {
-        value_name: "COUNT",
-        ..key(
-            "postgres-max-idle-conns",
-            CONNECTIONS,
-            BOTH,
-            "Connections to Postgres that are kept while idle (default 10)",
-        )
-    },
-    Key {
-        value_name: "MINUTES",
-        ..key(
-            "postgres-conn-max-idle-time",
-            MINUTES,
-            BOTH,
-            "Close a Postgres connection that was idle for so long (default 5)",
-        )
-    },
-    Key {
-        value_name: "MINUTES",
-        ..key(
-            "postgres-conn-max-lifetime",
-            MINUTES,
-            BOTH,
-            "Replace a Postgres connection after this time (default 30)",
-        )
-    },
+    without_effect("postgres-max-idle-conns", CONNECTIONS, BOTH, POOL),
+    without_effect("postgres-conn-max-idle-time", MINUTES, BOTH, POOL),
+    without_effect("postgres-conn-max-lifetime", MINUTES, BOTH, POOL),
     Key {
         is_secret: true,
         value_name: "URI",

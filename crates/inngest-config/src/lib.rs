@@ -155,12 +155,6 @@ pub struct PostgresSettings {
     pub uri: Secret<String>,
     /// Most connections at once, at least 2. Default 100.
     pub max_open: u32,
-    /// Connections kept while idle, at most `max_open`. Default 10.
-    pub max_idle: u32,
-    /// A connection that was idle for so long is closed. Default 5 min.
-    pub idle_time: Duration,
-    /// A connection older than this is replaced. Default 30 min.
-    pub lifetime: Duration,
 }
 
 /// Who may call. Both are empty in `dev`, which asks nobody for a key.

@@ -12,7 +12,9 @@ use crate::state::AppState;
 
 /// The text of the `Authorization` header. One that is not text counts as one that is worthless, not as none.
 pub(crate) fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"))
+    headers
+        .get(AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// Who asks, proved by the `Authorization` header.

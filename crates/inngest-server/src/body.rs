@@ -37,7 +37,9 @@ impl Unreadable {
 
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::TooLarge { limit } => format!("the body of this request may have at most {limit} bytes"),
+            Self::TooLarge { limit } => {
+                format!("the body of this request may have at most {limit} bytes")
+            }
             Self::TooSlow => "the body of this request did not arrive in time".to_owned(),
             Self::Cut => "the body of this request ended early".to_owned(),
         }
@@ -45,8 +47,15 @@ impl Unreadable {
 }
 
 /// The whole body, held in memory; a declared length beyond `limit` is refused before anything is read.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Unreadable> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Unreadable> {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(Unreadable::TooLarge { limit });
     }
@@ -68,7 +77,13 @@ mod tests {
         assert_eq!(undeclared, Err(Unreadable::TooLarge { limit: 4 }));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, "5".parse().unwrap());
-        assert_eq!(read(&headers, Body::empty(), 4).await, Err(Unreadable::TooLarge { limit: 4 }));
-        assert_eq!(read(&HeaderMap::new(), Body::from("1234"), 4).await, Ok(Bytes::from("1234")));
+        assert_eq!(
+            read(&headers, Body::empty(), 4).await,
+            Err(Unreadable::TooLarge { limit: 4 })
+        );
+        assert_eq!(
+            read(&HeaderMap::new(), Body::from("1234"), 4).await,
+            Ok(Bytes::from("1234"))
+        );
     }
 }

@@ -15,13 +15,37 @@ pub(crate) async fn health(State(state): State<AppState>) -> Response {
     let health = state.services.health().await;
     let is_up = health.database_connected && health.schedule != "disconnected";
     let mut body = Map::new();
-    body.insert("status".into(), json!(if is_up { "ok" } else { "degraded" }));
-    body.insert(health.database.into(), json!(if health.database_connected { "connected" } else { "disconnected" }));
+    body.insert(
+        "status".into(),
+        json!(if is_up { "ok" } else { "degraded" }),
+    );
+    body.insert(
+        health.database.into(),
+        json!(if health.database_connected {
+            "connected"
+        } else {
+            "disconnected"
+        }),
+    );
     body.insert("redis".into(), json!(health.schedule));
-    body.insert("memory_mb".into(), memory_mb().map_or(Value::Null, |mb| json!(mb)));
+    body.insert(
+        "memory_mb".into(),
+        memory_mb().map_or(Value::Null, |mb| json!(mb)),
+    );
     body.insert("version".into(), json!(health.version));
-    body.insert("message".into(), json!(if is_up { "OK" } else { "degraded" }));
-    (if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(Value::Object(body))).into_response()
+    body.insert(
+        "message".into(),
+        json!(if is_up { "OK" } else { "degraded" }),
+    );
+    (
+        if is_up {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(Value::Object(body)),
+    )
+        .into_response()
 }
 
 /// `GET /live`: 200 while the process can answer at all.
@@ -32,10 +56,18 @@ pub(crate) async fn live() -> Json<Value> {
 /// `GET /ready`: 503 while starting, stopping, or without its stores.
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.settings.stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "stopping"}))).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": "stopping"})),
+        )
+            .into_response();
     }
     let is_ready = state.services.health().await.ready;
-    let (status, word) = if is_ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let (status, word) = if is_ready {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
     (status, Json(json!({"status": word}))).into_response()
 }
 

@@ -23,30 +23,60 @@ pub(crate) struct RequestId(pub(crate) String);
 impl RequestId {
     /// The id of the request with these extensions; empty outside of the router.
     pub(crate) fn of(extensions: &http::Extensions) -> String {
-        extensions.get::<Self>().map(|id| id.0.clone()).unwrap_or_default()
+        extensions
+            .get::<Self>()
+            .map(|id| id.0.clone())
+            .unwrap_or_default()
     }
 
     fn take(headers: &HeaderMap, state: &AppState) -> Self {
-        let sent = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-        let is_plain = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
-        let id = sent.filter(is_plain).map_or_else(|| state.services.ids().ulid(state.services.clock().now()).to_string(), str::to_owned);
+        let sent = headers
+            .get(&REQUEST_ID)
+            .and_then(|value| value.to_str().ok());
+        let is_plain = |id: &&str| {
+            !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let id = sent.filter(is_plain).map_or_else(
+            || {
+                state
+                    .services
+                    .ids()
+                    .ulid(state.services.clock().now())
+                    .to_string()
+            },
+            str::to_owned,
+        );
         Self(id)
     }
 }
 
 /// Wraps every request of the server.
-pub(crate) async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId::take(request.headers(), &state);
     let is_ingest = request.uri().path().starts_with("/e/");
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let verdict = if is_ingest { origin::Origin::Allowed } else { origin::judge(&state.settings, request.headers()) };
+    let verdict = if is_ingest {
+        origin::Origin::Allowed
+    } else {
+        origin::judge(&state.settings, request.headers())
+    };
     let method = request.method().clone();
     request.extensions_mut().insert(id.clone());
 
     let mut response = if method == Method::OPTIONS && origin.is_some() {
         preflight(verdict, request.headers())
     } else if verdict == origin::Origin::Foreign && !matches!(method, Method::GET | Method::HEAD) {
-        Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", "pages of this origin may not call this server", &id.0).into_response()
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "pages of this origin may not call this server",
+            &id.0,
+        )
+        .into_response()
     } else {
         let span = tracing::debug_span!("request", request.id = %id.0, http.method = %method);
         guarded(next.run(request).instrument(span), &id.0).await
@@ -60,7 +90,10 @@ pub(crate) async fn around(State(state): State<AppState>, mut request: Request, 
     }
     if let Some(origin) = origin.filter(|_| verdict != origin::Origin::Foreign) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Link, X-Request-Id, Retry-After"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Link, X-Request-Id, Retry-After"),
+        );
     }
     response
 }
@@ -83,8 +116,14 @@ fn preflight(verdict: origin::Origin, asked: &HeaderMap) -> Response {
         return response;
     }
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("3600"),
+    );
     if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
     }

@@ -28,10 +28,15 @@ pub fn router(services: Services, settings: ServerSettings) -> Router {
         .route("/ready", get(health::ready))
         .merge(sdk_routes())
         .merge(rest_routes())
-        .route("/graphql", post(graphql::http::post).get(graphql::http::get))
+        .route(
+            "/graphql",
+            post(graphql::http::post).get(graphql::http::get),
+        )
         .route("/graphql/schema.graphql", get(graphql::http::schema_text));
     if state.settings.dev {
-        router = router.route("/dev", get(sdk::dev::info)).route("/", get(|| async { Redirect::to("/graphql") }));
+        router = router
+            .route("/dev", get(sdk::dev::info))
+            .route("/", get(|| async { Redirect::to("/graphql") }));
     }
     router
         .fallback(not_found)
@@ -64,23 +69,44 @@ fn rest_routes() -> Router<AppState> {
         .route("/events/{id}/runs", get(rest::events::runs));
     let v1 = Router::new()
         .route("/events", get(rest::events::list))
-        .route("/runs/{id}", get(rest::runs::get).delete(rest::runs::cancel_v1))
+        .route(
+            "/runs/{id}",
+            get(rest::runs::get).delete(rest::runs::cancel_v1),
+        )
         .route("/apps/{name}/functions", get(rest::functions::of_app_bare))
         .merge(shared.clone());
     let api = Router::new()
         .route("/events", get(rest::events::list).post(rest::events::send))
         .route("/runs", get(rest::runs::list))
-        .route("/runs/{id}", get(rest::runs::get).delete(rest::runs::cancel))
-        .route("/apps/{name}/functions", get(rest::functions::of_app_enveloped))
+        .route(
+            "/runs/{id}",
+            get(rest::runs::get).delete(rest::runs::cancel),
+        )
+        .route(
+            "/apps/{name}/functions",
+            get(rest::functions::of_app_enveloped),
+        )
         .merge(shared);
     Router::new().nest("/v1", v1).nest("/api/v1", api)
 }
 
 async fn not_found(extensions: Extensions) -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &RequestId::of(&extensions)).into_response()
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path",
+        &RequestId::of(&extensions),
+    )
+    .into_response()
 }
 
 async fn wrong_method(method: Method, extensions: Extensions) -> Response {
     let message = format!("this path does not answer to {method}");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, &RequestId::of(&extensions)).into_response()
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+        &RequestId::of(&extensions),
+    )
+    .into_response()
 }

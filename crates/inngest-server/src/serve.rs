@@ -43,8 +43,20 @@ impl Default for ConnectionLimits {
 ///
 /// # Errors
 /// When a listener cannot be asked for its address.
-pub async fn serve(listeners: Vec<TcpListener>, router: Router, stop: CancellationToken, tracker: TaskTracker) -> io::Result<()> {
-    serve_with(listeners, router, ConnectionLimits::default(), stop, tracker).await
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+) -> io::Result<()> {
+    serve_with(
+        listeners,
+        router,
+        ConnectionLimits::default(),
+        stop,
+        tracker,
+    )
+    .await
 }
 
 /// Serves `router` on all `listeners` until `stop` is cancelled; then accepts nothing more, lets requests in flight finish within
@@ -63,8 +75,19 @@ pub async fn serve_with(
         tracing::info!(address = %listener.local_addr()?, "listening");
     }
     let slots = Arc::new(Semaphore::new(limits.max_connections));
-    let server = Server { router, limits: Arc::new(limits), slots: Arc::clone(&slots), stop, tracker };
-    try_join_all(listeners.into_iter().map(|listener| server.accept(listener))).await?;
+    let server = Server {
+        router,
+        limits: Arc::new(limits),
+        slots: Arc::clone(&slots),
+        stop,
+        tracker,
+    };
+    try_join_all(
+        listeners
+            .into_iter()
+            .map(|listener| server.accept(listener)),
+    )
+    .await?;
     // Every connection holds one slot, so holding all of them means that the last one has closed.
     let all = u32::try_from(server.limits.max_connections).unwrap_or(u32::MAX);
     let drained = tokio::time::timeout(server.limits.drain_time, slots.acquire_many(all)).await;
@@ -95,7 +118,13 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(stream, peer, self.router.clone(), Arc::clone(&self.limits), self.stop.clone());
+                    let connection = connection(
+                        stream,
+                        peer,
+                        self.router.clone(),
+                        Arc::clone(&self.limits),
+                        self.stop.clone(),
+                    );
                     self.tracker.spawn(async move {
                         connection.await;
                         drop(slot);
@@ -114,18 +143,38 @@ impl Server {
 
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: Arc<ConnectionLimits>, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Arc<ConnectionLimits>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {})) }
-    });
+    let service =
+        hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let router = router.clone();
+            async move {
+                Ok::<_, Infallible>(
+                    router
+                        .oneshot(request.map(axum::body::Body::new))
+                        .await
+                        .unwrap_or_else(|never| match never {}),
+                )
+            }
+        });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_time);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time);
     builder
         .http2()
         .timer(TokioTimer::new())

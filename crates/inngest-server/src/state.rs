@@ -66,7 +66,13 @@ impl AppState {
         let kind = services.settings().mode.server_kind();
         let schema = crate::graphql::schema();
         let sockets = Arc::new(tokio::sync::Semaphore::new(settings.max_sockets));
-        Self(Arc::new(Shared { services, settings, schema, sockets, kind }))
+        Self(Arc::new(Shared {
+            services,
+            settings,
+            schema,
+            sockets,
+            kind,
+        }))
     }
 }
 

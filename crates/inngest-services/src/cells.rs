@@ -15,6 +15,7 @@ use std::{
 use inngest_core::{
     ids::{RunId, WorkId},
     run::progress::Progress,
+    time::Timestamp,
 };
 
 /// One run.
@@ -36,6 +37,8 @@ pub(crate) struct InFlight {
     pub(crate) epoch: i64,
     /// See `CallInfo::stack_len`.
     pub(crate) stack_len: usize,
+    /// When it was made.
+    pub(crate) since: Timestamp,
 }
 
 impl Cell {
@@ -53,8 +56,11 @@ impl Cell {
         lock(&self.calls).insert(work, call);
     }
 
-    pub(crate) fn call_ended(&self, work: WorkId) -> Option<InFlight> {
-        lock(&self.calls).remove(&work)
+    /// The call that was made under `epoch` is over. A later call for the same work, made after it was taken over, stays.
+    pub(crate) fn call_ended(&self, work: WorkId, epoch: i64) -> Option<InFlight> {
+        let mut calls = lock(&self.calls);
+        let is_same = calls.get(&work).is_some_and(|call| call.epoch == epoch);
+        if is_same { calls.remove(&work) } else { None }
     }
 
     pub(crate) fn call(&self, work: WorkId) -> Option<InFlight> {
@@ -102,14 +108,29 @@ impl Cells {
         cell
     }
 
-    /// Puts a run that was just scheduled where its first call will find it.
+    /// Since when the app of this run is being called, if this process is calling it. Does not bring a cell to life.
+    pub(crate) fn called_since(&self, run: RunId) -> Option<Timestamp> {
+        let cell = lock(&self.inner).cells.get(&run).cloned()?;
+        let calls = lock(&cell.calls);
+        calls.values().map(|call| call.since).min()
+    }
+
+    /// Whether this process is making the call that `work` stands for. Does not bring a cell to life.
+    pub(crate) fn is_called(&self, run: RunId, work: WorkId) -> bool {
+        let cell = lock(&self.inner).cells.get(&run).cloned();
+        cell.is_some_and(|cell| cell.call(work).is_some())
+    }
+
+    /// Puts a run that was just scheduled where its first call will find it. When there is no room it is left to be read: the runs that
+    /// came before it are called first.
     pub(crate) fn put(&self, progress: Progress) {
-        let cell = self.get(progress.run);
         let (run, weight) = (progress.run, progress.weight());
-        if let Ok(mut held) = cell.progress.try_lock() {
+        if lock(&self.inner).weight + weight > self.capacity {
+            return;
+        }
+        if let Ok(mut held) = self.get(run).progress.try_lock() {
             *held = Some(progress);
         }
-        drop(cell);
         self.weigh(run, weight);
     }
 

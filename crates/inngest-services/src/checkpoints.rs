@@ -13,6 +13,7 @@ use inngest_core::{
     },
     wire::checkpoint::Checkpoint,
 };
+use inngest_state::fail_point;
 
 use crate::{
     Error,
@@ -96,6 +97,7 @@ impl Checkpoints<'_> {
             Recorded::Done {
                 next, goes_on_with, ..
             } => {
+                fail_point!("checkpoint::twice");
                 cell.call_reported(id, saved);
                 engine.schedule(&next).await;
                 engine.schedule(goes_on_with.as_slice()).await;

@@ -9,7 +9,7 @@ use inngest_core::{
     wire::finish,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::{Commit, Fence, NewEvent, Refused};
+use inngest_state::{Commit, Fence, NewEvent, Refused, fail_point};
 
 use crate::{
     Error,
@@ -132,6 +132,7 @@ impl Engine {
             let drafts = drafts_of(&commit.events);
             match self.store.commit(commit).await {
                 Ok(committed) => {
+                    fail_point!("cron::slot_claimed");
                     self.announce(&committed, drafts).await;
                     return Ok(Verdict::Done {
                         next: committed.work,

@@ -8,7 +8,7 @@ use inngest_core::{
     ids::EventId,
     page::Page,
 };
-use inngest_state::{Commit, ListEvents, NewEvent, Refused};
+use inngest_state::{Commit, ListEvents, NewEvent, Refused, fail_point};
 
 use crate::{
     Error,
@@ -136,6 +136,7 @@ impl Engine {
         };
         match self.store.commit(commit).await {
             Ok(committed) => {
+                fail_point!("ingest::after_commit");
                 Counters::add(&self.counters.events, count - committed.known_events.len());
                 self.announce(&committed, drafts).await;
                 self.schedule(&committed.work).await;

@@ -18,6 +18,7 @@ use inngest_core::{
 };
 use inngest_executor::CallRequest;
 use inngest_queue::model::Verdict;
+use inngest_state::fail_point;
 use tracing::{debug, warn};
 
 use crate::{
@@ -42,6 +43,8 @@ enum Start {
     Call(Box<Prepared>),
     /// The run has ended.
     Ended,
+    /// The step has a result already; only the work is left to be removed.
+    Settled,
     /// The run must end instead.
     End(Ending),
     /// The start must be recorded first, because timeouts hang on it.
@@ -54,6 +57,7 @@ impl Engine {
         let Some(run) = work.run else {
             return Ok(Verdict::done());
         };
+        fail_point!("exec::leased");
         let cell = self.cells.get(run);
         let Some(loaded) = self.registries.function(work.env, work.function).await? else {
             return Ok(self.wait_for_function(work));
@@ -72,6 +76,11 @@ impl Engine {
             };
             match start {
                 Start::Ended => return Ok(Verdict::done()),
+                Start::Settled => {
+                    let nothing = Decision { effects: Vec::new(), fate: Fate::Done };
+                    let recorded = self.record(work.env, &cell, record, |_, _| nothing.clone()).await?;
+                    return Ok(recorded.into_verdict());
+                }
                 Start::End(ending) => {
                     let recorded = self
                         .record(work.env, &cell, record, |_, _| finish(ending.clone()))
@@ -86,8 +95,10 @@ impl Engine {
                     }
                 }
                 Start::Call(call) => {
+                    fail_point!("exec::before_send");
                     let reply = self.call(&cell, work, &loaded, &call, since).await;
-                    let in_flight = cell.call_ended(work.id);
+                    fail_point!("exec::got_response");
+                    let in_flight = cell.call_ended(work.id, work.epoch);
                     let mut info = call.info;
                     if let Some(in_flight) = in_flight {
                         info.stack_len = in_flight.stack_len;
@@ -146,16 +157,13 @@ impl Engine {
                 }
             }
         }
-        if let Some(step) = work.step.as_ref().filter(|step| progress.has_ended(step)) {
-            debug!(run.id = %run, step.id = %step, "planned step has a result already");
+        if work.step.as_ref().is_some_and(|step| progress.has_ended(step)) {
+            return Ok(Start::Settled);
         }
         let call = self.build(progress, work, loaded, now);
         cell.call_started(
             work.id,
-            InFlight {
-                epoch: work.epoch,
-                stack_len: progress.stack.len(),
-            },
+            InFlight { epoch: work.epoch, stack_len: progress.stack.len(), since: now },
         );
         Ok(Start::Call(Box::new(call)))
     }

@@ -119,7 +119,7 @@ impl Watch {
                 Notice::Hint(hint) if hint.run != self.id => {}
                 Notice::Hint(_) | Notice::Lagged => {
                     match self.engine.store.find_run(self.actor.env, self.id).await {
-                        Ok(run) => self.next = run,
+                        Ok(run) => self.next = run.map(|run| self.engine.shown(run)),
                         Err(error) => {
                             self.done = true;
                             return Some(Err(error.into()));

@@ -10,7 +10,7 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::Refused;
+use inngest_state::{Refused, fail_point};
 
 use crate::{
     Error,
@@ -139,8 +139,13 @@ impl Engine {
             let run_id = record.run;
             match self.store.commit(commit).await {
                 Ok(committed) => {
-                    self.announce(&committed, children).await;
                     let ended = run.is_none();
+                    fail_point!(if ended {
+                        "final::after_commit"
+                    } else {
+                        "exec::after_commit"
+                    });
+                    self.announce(&committed, children).await;
                     if let Some(run) = &run {
                         self.hint_progress(run);
                         self.cells.weigh(run_id, run.weight());

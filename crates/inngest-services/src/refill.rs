@@ -21,6 +21,9 @@ const PAGE: u64 = 2_000;
 /// How often the table is read.
 const INTERVAL: Duration = Duration::from_secs(300);
 
+/// Expired idempotency keys deleted at once.
+const KEYS: u32 = 50_000;
+
 /// How far ahead; what the schedule does not keep is read again in time.
 const AHEAD: Duration = Duration::from_secs(600);
 
@@ -63,6 +66,9 @@ impl Engine {
                 Err(error) => {
                     warn!(error = %error, "the schedule could not be filled; trying again")
                 }
+            }
+            if let Err(error) = self.store.delete_expired_keys(self.clock.now(), KEYS).await {
+                warn!(error = %error, "expired idempotency keys were not deleted");
             }
             let is_behind =
                 self.left_out.load(Ordering::Relaxed) || !self.ready.load(Ordering::Relaxed);

@@ -13,12 +13,14 @@ use inngest_core::{
     wire::memo,
 };
 use inngest_queue::model::Verdict;
+use inngest_state::fail_point;
 
 use crate::{Error, engine::Engine, record::Record};
 
 impl Engine {
     /// Ends a sleep.
     pub(crate) async fn wake(&self, work: &Work) -> Result<Verdict, Error> {
+        fail_point!("op::sleep");
         self.end_step(work, Vec::new(), StepStatus::Completed, Memo::Null)
             .await
     }

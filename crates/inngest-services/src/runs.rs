@@ -27,6 +27,24 @@ use crate::{
 /// Most runs that are listed for a set of events.
 const RUNS_OF_EVENTS: u64 = 1_000;
 
+impl Engine {
+    /// A run as people see it. The first call of a run is recorded only when it lasts; until then this process knows better than the
+    /// row that the run has started.
+    pub(crate) fn shown(&self, run: Run) -> Run {
+        if run.status != RunStatus::Queued {
+            return run;
+        }
+        match self.cells.called_since(run.id) {
+            Some(since) => Run { status: RunStatus::Running, started_at: Some(since), ..run },
+            None => run,
+        }
+    }
+
+    fn shown_page(&self, page: Page<Run>) -> Page<Run> {
+        Page { items: page.items.into_iter().map(|run| self.shown(run)).collect(), has_more: page.has_more }
+    }
+}
+
 /// Runs. Made by `Services::runs`.
 pub struct Runs<'a>(pub(crate) &'a Engine);
 
@@ -53,6 +71,7 @@ impl Runs<'_> {
             .store
             .find_run(actor.env, id)
             .await?
+            .map(|run| self.0.shown(run))
             .ok_or_else(|| Error::no_run(id))
     }
 
@@ -69,14 +88,14 @@ impl Runs<'_> {
             .find_runs(actor.env, ids)
             .await?
             .into_iter()
-            .map(|run| (run.id, run))
+            .map(|run| (run.id, self.0.shown(run)))
             .collect())
     }
 
     /// One page of runs, newest first.
     pub async fn list(&self, actor: &Actor, request: ListRuns) -> Result<Page<Run>, Error> {
         actor.require(Scope::RunsRead)?;
-        Ok(self.0.store.list_runs(actor.env, &request).await?)
+        Ok(self.0.shown_page(self.0.store.list_runs(actor.env, &request).await?))
     }
 
     /// How many runs a list has, counting no further than `cap`.
@@ -101,7 +120,7 @@ impl Runs<'_> {
             ids.iter().map(|id| (*id, Vec::new())).collect();
         for run in runs {
             if let Some(event) = run.events.first() {
-                by_event.entry(*event).or_default().push(run);
+                by_event.entry(*event).or_default().push(self.0.shown(run));
             }
         }
         Ok(by_event)
@@ -168,13 +187,12 @@ impl Runs<'_> {
             .map(|step| (step.step, (step.name, step.kind)))
             .collect();
         let work = self.0.store.work_of_run(actor.env, id).await?;
-        let cell = self.0.cells.get(id);
         let mut reasons: Vec<Reason> = work
             .iter()
             .filter_map(|work| {
                 reason(
                     work,
-                    cell.call(work.id).is_some(),
+                    self.0.cells.is_called(id, work.id),
                     names_of(work, &names),
                     now,
                 )

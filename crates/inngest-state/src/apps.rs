@@ -244,6 +244,7 @@ impl Store {
             .rows_affected()
             == 0
         {
+            tx.rollback().await.map_err(Error::on("(rollback)"))?;
             return Ok(false);
         }
         save_app(&tx, change).await?;
@@ -252,6 +253,7 @@ impl Store {
         insert_rows(&tx, WORK_COLUMNS, "ON CONFLICT DO NOTHING", rows)
             .await
             .map_err(Error::on("work"))?;
+        crate::fail_point!("sync::in_tx");
         tx.commit().await.map_err(Error::on("(commit)"))?;
         Ok(true)
     }

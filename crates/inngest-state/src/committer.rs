@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     Error, Matcher,
@@ -47,6 +48,7 @@ impl Committer {
     pub(crate) fn start(conn: DatabaseConnection, matcher: Matcher, tracker: &TaskTracker) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let transactions = Arc::new(AtomicU64::new(0));
+        let matcher = fenced(matcher);
         tracker.spawn(run(conn, matcher, waiting, transactions.clone()));
         Self {
             queue,
@@ -68,6 +70,16 @@ impl Committer {
             .await
             .unwrap_or(Err(Refused::Store(Error::Stopped)))
     }
+}
+
+/// A matcher whose panics count as no match: one expression must not end the task that writes for everybody.
+fn fenced(matcher: Matcher) -> Matcher {
+    Arc::new(move |wait, event, body| {
+        catch_unwind(AssertUnwindSafe(|| matcher(wait, event, body))).unwrap_or_else(|_| {
+            error!(run.id = %wait.run, event.id = %event.id, "matching a wait panicked; it counts as no match");
+            false
+        })
+    })
 }
 
 async fn run(
@@ -129,7 +141,7 @@ fn take_batch(held: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 }
 
 async fn write_batch(conn: &DatabaseConnection, matcher: &Matcher, batch: Vec<Waiting>) {
-    let (mut commits, mut answers): (Vec<Commit>, Vec<_>) = batch
+    let (mut commits, answers): (Vec<Commit>, Vec<_>) = batch
         .into_iter()
         .map(|waiting| (waiting.commit, waiting.answer))
         .unzip();
@@ -140,9 +152,10 @@ async fn write_batch(conn: &DatabaseConnection, matcher: &Matcher, batch: Vec<Wa
                 let _ = answer.send(outcome);
             }
         }
-        Err(error) if commits.len() == 1 => {
-            if let Some(answer) = answers.pop() {
-                let _ = answer.send(Err(Refused::Store(error)));
+        Err(error) if commits.len() == 1 || error.is_unavailable() => {
+            // Where the database cannot be reached, trying each of them only takes longer.
+            for answer in answers {
+                let _ = answer.send(Err(Refused::Store(error.again())));
             }
         }
         Err(error) => {
@@ -169,6 +182,8 @@ async fn transaction(
 ) -> Result<Vec<Answer>, Error> {
     let tx = conn.begin().await.map_err(Error::on("(begin)"))?;
     let outcomes = write::write(&tx, matcher, commits).await?;
+    #[cfg(feature = "failpoints")]
+    crate::failpoints::pass_in_transaction(commits);
     tx.commit().await.map_err(Error::on("(commit)"))?;
     Ok(outcomes)
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with the database.
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// A failure of the database, or of something read from it.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,17 @@ impl Error {
         move |source| Self::Statement { table, source }
     }
 
+    /// The same failure once more, for another caller whose commit went down with it.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Statement { table, source } => Self::Statement {
+                table,
+                source: source.clone(),
+            },
+            _ => Self::Stopped,
+        }
+    }
+
     /// Whether the database could not be reached or has no room, so that trying again later may help.
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -60,18 +71,40 @@ fn is_unavailable(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
         DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            let text = error.to_string();
-            [
-                "database or disk is full",
-                "disk I/O error",
-                "unable to open",
-                "is locked",
-                "connection",
-                "pool timed out",
-            ]
-            .iter()
-            .any(|sign| text.contains(sign))
+            is_out_of_reach(error)
         }
         _ => false,
     }
+}
+
+/// Whether the fault lies with the connection or with the state of the server, not with the statement.
+fn is_out_of_reach(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            // Postgres says five characters, SQLite a number.
+            if code.len() == 5 {
+                is_postgres_trouble(&code)
+            } else {
+                code.parse().is_ok_and(is_sqlite_trouble)
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Connections, resources, stopping and starting servers, system errors, a standby, and a statement that ran out of time.
+fn is_postgres_trouble(code: &str) -> bool {
+    ["08", "53", "57", "58"].contains(&&code[..2]) || code == "25006"
+}
+
+/// Busy, locked, read-only, I/O error, full, cannot open; the low byte is the primary code.
+fn is_sqlite_trouble(code: i32) -> bool {
+    [5, 6, 8, 10, 13, 14].contains(&(code & 0xff))
 }

@@ -3,22 +3,67 @@
 //! All changes of the engine go through [`Store::commit`], which groups whatever is waiting into one transaction. Reads take the
 //! environment and return pages. Postgres and SQLite are one code path; the few statements that differ ask the connection.
 
+/// Marks a place at which a test can end the process; see `failpoints`. Nothing without that feature.
+#[cfg(feature = "failpoints")]
+#[macro_export]
+macro_rules! fail_point {
+    ($name:expr) => {
+        $crate::failpoints::pass($name)
+    };
+}
+
+/// Marks a place at which a test can end the process. Nothing without the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+#[macro_export]
+macro_rules! fail_point {
+    ($name:expr) => {};
+}
+
 mod apps;
 mod commit;
 mod committer;
 mod entity;
 mod error;
 mod events;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+#[cfg(feature = "test-util")]
+mod house;
 mod matching;
 mod migrate;
 mod open;
 mod rows;
 mod runs;
+mod signals;
 mod sql;
-#[cfg(feature = "test-util")]
+mod starts;
+#[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod work;
 mod write;
+
+#[cfg(test)]
+mod apps_tests;
+#[cfg(test)]
+mod commit_tests;
+#[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
+mod keys_tests;
+#[cfg(test)]
+mod lists_tests;
+#[cfg(test)]
+mod open_tests;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
+mod shared_tests;
+#[cfg(test)]
+mod signals_tests;
+#[cfg(test)]
+mod waits_tests;
 
 use std::sync::{
     Arc,

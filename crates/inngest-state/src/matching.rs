@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use inngest_core::{
@@ -28,16 +29,13 @@ use crate::{
     Error,
     commit::NewEvent,
     entity::{event, wait},
-    rows::event_of,
-    sql::{execute_in, tuples},
+    rows::{event_of, first_id},
+    sql::{execute_in, select_tuples},
 };
 
 /// Judges whether an event satisfies a wait. The judgement is `core::wait::is_satisfied`; whoever opens the store adds a cache of
 /// compiled expressions.
 pub type Matcher = Arc<dyn Fn(&Wait, &Event, &JsonValue) -> bool + Send + Sync>;
-
-/// Most tuples in one look-up.
-const LOOK_UPS: usize = 256;
 
 /// Finds the waits that new events satisfy, uses them up, and returns the work that follows, each with the number of its commit.
 pub(crate) async fn match_events(
@@ -80,27 +78,25 @@ pub(crate) async fn match_events(
     }
     let mut used: HashSet<WaitId> = HashSet::new();
     let mut resumed = Vec::new();
-    for chunk in keys.chunks(LOOK_UPS) {
-        for wait in find_waits(tx, chunk).await? {
-            let Some(name) = wait.event_name.as_deref() else {
-                continue;
-            };
-            let key = (wait.env.raw(), name, wait.key_path.as_str(), wait.key_hash);
-            let Some(positions) = askers.get(&key) else {
-                continue;
-            };
-            let satisfied = positions.iter().find(|position| {
-                let new = fresh[**position].1;
-                bodies
-                    .get(&new.event.id)
-                    .is_some_and(|body| matcher(&wait, &new.event, body))
-            });
-            if let Some(position) = satisfied
-                && used.insert(wait.id)
-            {
-                let (commit, new) = fresh[*position];
-                resumed.push((commit, resume(&wait, &new.event)));
-            }
+    for wait in find_waits(tx, &keys).await? {
+        let Some(name) = wait.event_name.as_deref() else {
+            continue;
+        };
+        let key = (wait.env.raw(), name, wait.key_path.as_str(), wait.key_hash);
+        let Some(positions) = askers.get(&key) else {
+            continue;
+        };
+        let satisfied = positions.iter().find(|position| {
+            let new = fresh[**position].1;
+            bodies
+                .get(&new.event.id)
+                .is_some_and(|body| matcher(&wait, &new.event, body))
+        });
+        if let Some(position) = satisfied
+            && used.insert(wait.id)
+        {
+            let (commit, new) = fresh[*position];
+            resumed.push((commit, resume(&wait, &new.event)));
         }
     }
     let used: Vec<Value> = used.into_iter().map(|wait| wait.raw().into()).collect();
@@ -115,46 +111,33 @@ async fn paths_in_use<'a>(
     tx: &DatabaseTransaction,
     fresh: &[(usize, &'a NewEvent)],
 ) -> Result<HashMap<(Uuid, &'a str), Vec<String>>, Error> {
-    let names: HashSet<(Uuid, &str)> = fresh
-        .iter()
-        .map(|(_, new)| (new.env.raw(), new.event.name.as_str()))
-        .collect();
+    let mut names: HashMap<Uuid, HashSet<&'a str>> = HashMap::new();
+    for (_, new) in fresh {
+        let of_env = names.entry(new.env.raw()).or_default();
+        of_env.insert(new.event.name.as_str());
+    }
     let mut paths: HashMap<(Uuid, &str), Vec<String>> = HashMap::new();
-    let names: Vec<(Uuid, &str)> = names.into_iter().collect();
-    for chunk in names.chunks(LOOK_UPS) {
-        let size = chunk.len().next_power_of_two();
-        let sql = format!(
-            "SELECT env_id, event_name, key_path FROM wait_paths WHERE (env_id, event_name) IN (VALUES {})",
-            tuples(size, 2)
-        );
-        let last = chunk[chunk.len() - 1];
-        let padded = chunk
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(last))
-            .take(size);
-        let values: Vec<Value> = padded
-            .flat_map(|(env, name)| [env.into(), name.to_owned().into()])
-            .collect();
-        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-        for row in tx
-            .query_all_raw(statement)
-            .await
-            .map_err(Error::on("wait_paths"))?
-        {
-            let env: Uuid = row.try_get("", "env_id").map_err(Error::on("wait_paths"))?;
-            let name: String = row
-                .try_get("", "event_name")
-                .map_err(Error::on("wait_paths"))?;
-            let path: String = row
-                .try_get("", "key_path")
-                .map_err(Error::on("wait_paths"))?;
-            if let Some((_, known)) = chunk
-                .iter()
-                .find(|(known_env, known)| *known_env == env && *known == name)
-            {
-                paths.entry((env, known)).or_default().push(path);
-            }
+    let tuples: Vec<Vec<Value>> = names
+        .iter()
+        .flat_map(|(env, names)| names.iter().map(|name| (*env, *name)))
+        .map(|(env, name)| vec![env.into(), name.to_owned().into()])
+        .collect();
+    let before =
+        "SELECT env_id, event_name, key_path FROM wait_paths WHERE (env_id, event_name) IN";
+    let rows = select_tuples(tx, before, &tuples, "")
+        .await
+        .map_err(Error::on("wait_paths"))?;
+    for row in rows {
+        let env: Uuid = row.try_get("", "env_id").map_err(Error::on("wait_paths"))?;
+        let name: String = row
+            .try_get("", "event_name")
+            .map_err(Error::on("wait_paths"))?;
+        let path: String = row
+            .try_get("", "key_path")
+            .map_err(Error::on("wait_paths"))?;
+        // The text that lives as long as the events do.
+        if let Some(known) = names.get(&env).and_then(|names| names.get(name.as_str())) {
+            paths.entry((env, *known)).or_default().push(path);
         }
     }
     Ok(paths)
@@ -164,32 +147,19 @@ async fn find_waits(
     tx: &DatabaseTransaction,
     keys: &[(Uuid, &str, &str, i64)],
 ) -> Result<Vec<Wait>, Error> {
-    let Some(last) = keys.last().copied() else {
-        return Ok(Vec::new());
-    };
-    let size = keys.len().next_power_of_two();
-    let sql = format!(
-        "SELECT * FROM waits WHERE (env_id, event_name, key_path, key_hash) IN (VALUES {}) ORDER BY run_id, id",
-        tuples(size, 4)
-    );
-    let padded = keys
+    let tuples: Vec<Vec<Value>> = keys
         .iter()
-        .copied()
-        .chain(std::iter::repeat(last))
-        .take(size);
-    let values: Vec<Value> = padded
-        .flat_map(|(env, name, path, hash)| {
-            [
-                env.into(),
-                name.to_owned().into(),
-                path.to_owned().into(),
-                hash.into(),
+        .map(|(env, name, path, hash)| {
+            vec![
+                (*env).into(),
+                (*name).to_owned().into(),
+                (*path).to_owned().into(),
+                (*hash).into(),
             ]
         })
         .collect();
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    let rows = tx
-        .query_all_raw(statement)
+    let before = "SELECT * FROM waits WHERE (env_id, event_name, key_path, key_hash) IN";
+    let rows = select_tuples(tx, before, &tuples, "ORDER BY run_id, id")
         .await
         .map_err(Error::on("waits"))?;
     rows.iter()
@@ -226,9 +196,7 @@ pub(crate) async fn look_back(
             .unwrap_or(Timestamp::MAX);
         let sql = "SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND received_at >= $4 ORDER BY id LIMIT $5";
         // Ids begin with the time of acceptance, or (when a sender determined them) a little before it.
-        let floor = Uuid::from_u128(
-            u128::from(since.as_millis().saturating_sub(60_000).unsigned_abs()) << 80,
-        );
+        let floor = first_id(since.minus(Duration::from_secs(60)));
         let values = [
             env.into(),
             name.to_owned().into(),

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, ConnectOptions as _, Connection as _, postgres::PgConnectOptions},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{Error, Matcher, Store, committer::Committer, migrate};
@@ -59,6 +62,7 @@ impl Store {
         let (mut writer, mut reader, scratch) = match &settings.place {
             Place::Postgres(url) => {
                 let place = "the configured Postgres server";
+                reach(url, settings.timeout, place).await?;
                 let writer = connect(postgres_options(url, 1, settings.timeout), place).await?;
                 let reader = connect(
                     postgres_options(url, settings.readers.max(1), settings.timeout),
@@ -157,7 +161,9 @@ fn sqlite_options(
     timeout: Duration,
     durability: Durability,
 ) -> ConnectOptions {
-    let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", file.display()));
+    // The name goes past the URL, in which some of its characters would mean something else.
+    let file = file.to_owned();
+    let mut options = ConnectOptions::new("sqlite://main.db?mode=rwc");
     options
         .max_connections(connections)
         .min_connections(connections.min(1))
@@ -166,6 +172,7 @@ fn sqlite_options(
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |options| {
             options
+                .filename(&file)
                 .busy_timeout(timeout)
                 .foreign_keys(false)
                 .pragma("journal_mode", "WAL")
@@ -200,6 +207,21 @@ fn postgres_options(url: &str, connections: u32, timeout: Duration) -> ConnectOp
                 .statement_cache_capacity(256)
         });
     options
+}
+
+/// Connects once. A pool would try a server that refuses until its time is over; at the start that is a mistake to be told at once.
+async fn reach(url: &str, timeout: Duration, place: &str) -> Result<(), Error> {
+    let once = async {
+        let options: PgConnectOptions = url.parse()?;
+        options.connect().await?.close().await
+    };
+    let outcome = tokio::time::timeout(timeout, once)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    outcome.map_err(|source| Error::Open {
+        place: place.to_owned(),
+        source: DbErr::Conn(RuntimeErr::SqlxError(Arc::new(source))),
+    })
 }
 
 async fn connect(options: ConnectOptions, place: &str) -> Result<DatabaseConnection, Error> {

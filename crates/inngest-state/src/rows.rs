@@ -49,6 +49,12 @@ pub(crate) fn event_uuid(id: EventId) -> Uuid {
     uuid_of(id.raw())
 }
 
+/// The smallest ULID of this time, as it is stored. Times that no ULID can have become the first or the last that one can.
+pub(crate) fn first_id(time: Timestamp) -> Uuid {
+    const LAST: i64 = (1 << 48) - 1;
+    Uuid::from_u128(u128::from(time.as_millis().clamp(0, LAST).unsigned_abs()) << 80)
+}
+
 fn bad(table: &'static str, id: Uuid, column: &'static str) -> Error {
     Error::BadRow {
         table,

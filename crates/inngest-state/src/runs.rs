@@ -17,12 +17,11 @@ use inngest_core::{
 use sea_orm::{
     ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use uuid::Uuid;
 
 use crate::{
     Error, Store,
     entity::{failed_attempt, run, step, wait, work},
-    rows::{event_uuid, events_of, json, run_uuid, time, ulid_of, uuid_of},
+    rows::{event_uuid, events_of, first_id, json, run_uuid, time, ulid_of, uuid_of},
 };
 
 /// Which runs to list, newest first.
@@ -67,7 +66,9 @@ impl FailedAttempt {
     /// What happened, as user code (or we in its place) said it.
     pub fn message(&self) -> String {
         let message = self.error.member("message");
-        message.and_then(|message| message.to_text()).unwrap_or_default()
+        message
+            .and_then(|message| message.to_text())
+            .unwrap_or_default()
     }
 }
 
@@ -330,8 +331,6 @@ impl Store {
 }
 
 fn filter(env: EnvId, request: &ListRuns) -> Select<run::Entity> {
-    let floor =
-        |at: Timestamp| Uuid::from_u128(u128::from(at.as_millis().max(0).unsigned_abs()) << 80);
     let mut query = run::Entity::find().filter(run::Column::EnvId.eq(env.raw()));
     if !request.statuses.is_empty() {
         query = query
@@ -345,10 +344,10 @@ fn filter(env: EnvId, request: &ListRuns) -> Select<run::Entity> {
         query = query.filter(run::Column::AppId.is_in(request.apps.iter().map(|id| id.raw())));
     }
     if let Some(from) = request.from {
-        query = query.filter(run::Column::Id.gte(floor(from)));
+        query = query.filter(run::Column::Id.gte(first_id(from)));
     }
     if let Some(until) = request.until {
-        query = query.filter(run::Column::Id.lt(floor(until)));
+        query = query.filter(run::Column::Id.lt(first_id(until)));
     }
     query
 }

@@ -11,6 +11,9 @@ const MAX_ROWS: usize = 64;
 /// Most ids in one list; SQLite allows 32,766 parameters.
 const MAX_IDS: usize = 1_024;
 
+/// Most tuples in one list.
+const MAX_TUPLES: usize = 256;
+
 /// `INSERT INTO head VALUES (…), (…) tail`, in as many statements as the sizes need.
 pub(crate) async fn insert_rows(
     conn: &impl ConnectionTrait,
@@ -84,6 +87,32 @@ pub(crate) async fn select_in(
     Ok(found)
 }
 
+/// Runs `before (VALUES (…), (…)) after` for tuples of equal width, at least one, and collects the rows. Padded like [`select_in`].
+pub(crate) async fn select_tuples(
+    conn: &impl ConnectionTrait,
+    before: &str,
+    tuples_wanted: &[Vec<Value>],
+    after: &str,
+) -> Result<Vec<QueryResult>, DbErr> {
+    let mut found = Vec::new();
+    for chunk in tuples_wanted.chunks(MAX_TUPLES) {
+        let size = chunk.len().next_power_of_two();
+        let last = &chunk[chunk.len() - 1];
+        let sql = format!("{before} (VALUES {}) {after}", tuples(size, last.len()));
+        let padded = chunk.iter().chain(std::iter::repeat(last)).take(size);
+        let values: Vec<Value> = padded.flatten().cloned().collect();
+        found.extend(
+            conn.query_all_raw(Statement::from_sql_and_values(
+                conn.get_database_backend(),
+                sql,
+                values,
+            ))
+            .await?,
+        );
+    }
+    Ok(found)
+}
+
 /// Like [`select_in`] for statements without rows.
 pub(crate) async fn execute_in(
     conn: &impl ConnectionTrait,
@@ -124,7 +153,7 @@ fn padded(ids: &[Value]) -> (String, Vec<Value>) {
 }
 
 /// `($1,$2),($3,$4)` for `rows` rows of `width` values.
-pub(crate) fn tuples(rows: usize, width: usize) -> String {
+fn tuples(rows: usize, width: usize) -> String {
     let mut text = String::with_capacity(rows * width * 5);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ",(" });

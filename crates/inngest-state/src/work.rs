@@ -19,35 +19,50 @@ impl Store {
         until: Timestamp,
         limit: u64,
     ) -> Result<Vec<Work>, Error> {
+        let mut after = after.map(|(due_at, id)| (due_at.as_millis(), id.raw()));
+        let mut page = Vec::new();
+        loop {
+            let wanted = limit - page.len() as u64;
+            let rows = self.due_rows(after, until, wanted).await?;
+            let is_last = (rows.len() as u64) < wanted;
+            after = rows.last().map(|row| (row.due_at, row.id)).or(after);
+            page.extend(rows.into_iter().filter_map(|row| {
+                let id: Uuid = row.id;
+                let unreadable =
+                    |error| error!(job.id = %id, error = %error, "unreadable work left alone");
+                Work::try_from(row).map_err(unreadable).ok()
+            }));
+            // A page that is short for unreadable rows only would look like the last one.
+            if is_last || page.len() as u64 >= limit {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn due_rows(
+        &self,
+        after: Option<(i64, Uuid)>,
+        until: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<work::Model>, Error> {
         let mut query = work::Entity::find().filter(work::Column::DueAt.lt(until.as_millis()));
         if let Some((due_at, id)) = after {
             let same = Condition::all()
-                .add(work::Column::DueAt.eq(due_at.as_millis()))
-                .add(work::Column::Id.gt(id.raw()));
+                .add(work::Column::DueAt.eq(due_at))
+                .add(work::Column::Id.gt(id));
             query = query.filter(
                 Condition::any()
-                    .add(work::Column::DueAt.gt(due_at.as_millis()))
+                    .add(work::Column::DueAt.gt(due_at))
                     .add(same),
             );
         }
-        let rows = query
+        query
             .order_by_asc(work::Column::DueAt)
             .order_by_asc(work::Column::Id)
             .limit(limit)
             .all(self.reader())
             .await
-            .map_err(Error::on("work"))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let id: Uuid = row.id;
-                Work::try_from(row)
-                    .map_err(
-                        |error| error!(job.id = %id, error = %error, "unreadable work left alone"),
-                    )
-                    .ok()
-            })
-            .collect())
+            .map_err(Error::on("work"))
     }
 
     /// When the first work at or after `from` is due.
@@ -74,5 +89,20 @@ impl Store {
             .await
             .map_err(Error::on("work"))?;
         Ok((done.rows_affected() == 1).then_some(epoch + 1))
+    }
+
+    /// Deletes idempotency keys whose window is over, at most `limit`; returns how many. Uses `idempotency_by_expiry`.
+    pub async fn delete_expired_keys(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
+        let sql = "DELETE FROM idempotency WHERE (function_id, key_hash) IN \
+                   (SELECT function_id, key_hash FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+        let values: [Value; 2] = [now.as_millis().into(), i64::from(limit).into()];
+        let statement =
+            Statement::from_sql_and_values(self.writer().get_database_backend(), sql, values);
+        let done = self
+            .writer()
+            .execute_raw(statement)
+            .await
+            .map_err(Error::on("idempotency"))?;
+        Ok(done.rows_affected())
     }
 }

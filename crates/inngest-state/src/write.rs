@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use inngest_core::{
-    ids::{EnvId, EventId, FunctionId, RunId, WaitId, WorkId},
+    ids::{EnvId, EventId, RunId, StepId, WaitId, WorkId},
     job::Work,
-    wait::{Wait, WaitKind},
+    wait::Wait,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use uuid::Uuid;
@@ -21,7 +21,9 @@ use crate::{
         WAIT_COLUMNS, WORK_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid,
         ulid_of, wait_values, work_values,
     },
+    signals,
     sql::{execute_in, insert_rows, select_in, with_rows},
+    starts,
 };
 
 const KEEP_FIRST: &str = "ON CONFLICT DO NOTHING";
@@ -36,7 +38,7 @@ pub(crate) async fn write(
     commits: &[Commit],
 ) -> Result<Vec<Result<Committed, Refused>>, Error> {
     let mut verdicts = judge(tx, commits).await?;
-    take_signals(tx, commits, &mut verdicts).await?;
+    signals::take_signals(tx, commits, &mut verdicts).await?;
     let holds = |index: usize| verdicts[index].is_none();
     let good: Vec<(usize, &Commit)> = commits
         .iter()
@@ -46,12 +48,20 @@ pub(crate) async fn write(
     let mut outcomes: Vec<Committed> = commits.iter().map(|_| Committed::default()).collect();
 
     let fresh = store_events(tx, &good, &mut outcomes).await?;
-    let started = choose_runs(tx, &good, &fresh, &mut outcomes).await?;
+    let started = starts::choose_runs(tx, &good, &fresh, &mut outcomes).await?;
     change_runs(tx, &good).await?;
     drop_rows(tx, &good).await?;
 
+    // What others in this transaction bring for a run that ends in it came just before its end, and goes with it.
+    let ended: HashSet<RunId> = good
+        .iter()
+        .filter_map(|(_, commit)| commit.run.as_ref())
+        .filter(|run| run.ended.is_some())
+        .map(|run| run.id)
+        .collect();
     let resumed = matching::match_events(tx, matcher, &fresh).await?;
     for (index, work) in resumed {
+        crate::fail_point!("op::wait_matched");
         outcomes[index].work.push(work);
     }
     let waits: Vec<(usize, &Wait)> = good
@@ -62,6 +72,7 @@ pub(crate) async fn write(
                 .iter()
                 .flat_map(|(index, run)| run.waits.iter().map(|wait| (*index, wait))),
         )
+        .filter(|(_, wait)| !ended.contains(&wait.run))
         .collect();
     store_waits(tx, &waits).await?;
     for (index, work) in matching::look_back(tx, matcher, &waits).await? {
@@ -77,6 +88,10 @@ pub(crate) async fn write(
     for (index, run) in &started {
         outcomes[*index].started.push(run.id);
         outcomes[*index].work.extend(run.work.iter().cloned());
+    }
+    for outcome in &mut outcomes {
+        let has_ended = |work: &Work| work.run.is_some_and(|run| ended.contains(&run));
+        outcome.work.retain(|work| !has_ended(work));
     }
     let work: Vec<&Work> = good
         .iter()
@@ -217,67 +232,12 @@ async fn judge(
         .collect())
 }
 
-fn get<T: sea_orm::TryGetable>(
+pub(crate) fn get<T: sea_orm::TryGetable>(
     row: &sea_orm::QueryResult,
     table: &'static str,
     column: &'static str,
 ) -> Result<T, Error> {
     row.try_get("", column).map_err(Error::on(table))
-}
-
-/// A signal has one waiter: a second one is refused, unless it replaces the first, which then only waits for its time to run out.
-async fn take_signals(
-    tx: &DatabaseTransaction,
-    commits: &[Commit],
-    verdicts: &mut [Option<Refused>],
-) -> Result<(), Error> {
-    let mut taken: HashSet<(EnvId, &str)> = HashSet::new();
-    for (index, commit) in commits.iter().enumerate() {
-        let signals = commit
-            .waits
-            .iter()
-            .filter(|wait| wait.kind == WaitKind::Signal);
-        for wait in signals {
-            let Some(signal) = wait.signal.as_deref() else {
-                continue;
-            };
-            if verdicts[index].is_some() {
-                continue;
-            }
-            // Within one transaction the first asker wins; the second is told to decide again, and then finds the row.
-            if !taken.insert((wait.env, signal)) {
-                verdicts[index] = Some(Refused::RunChanged);
-                continue;
-            }
-            let params = [
-                wait.env.raw().into(),
-                signal.to_owned().into(),
-                wait.id.raw().into(),
-            ];
-            if wait.replaces {
-                let sql =
-                    "UPDATE waits SET signal = NULL WHERE env_id = $1 AND signal = $2 AND id <> $3";
-                let statement =
-                    sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, params);
-                tx.execute_raw(statement)
-                    .await
-                    .map_err(Error::on("waits"))?;
-            } else {
-                let sql = "SELECT id FROM waits WHERE env_id = $1 AND signal = $2 AND id <> $3";
-                let statement =
-                    sea_orm::Statement::from_sql_and_values(tx.get_database_backend(), sql, params);
-                if tx
-                    .query_one_raw(statement)
-                    .await
-                    .map_err(Error::on("waits"))?
-                    .is_some()
-                {
-                    verdicts[index] = Some(Refused::SignalTaken);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Stores the events that are not there yet and returns them, each with the number of its commit.
@@ -333,80 +293,6 @@ async fn store_events<'a>(
         .await
         .map_err(Error::on("events"))?;
     Ok(fresh)
-}
-
-/// The runs that really start: those of new events, and whose keys are free.
-async fn choose_runs<'a>(
-    tx: &DatabaseTransaction,
-    good: &[(usize, &'a Commit)],
-    fresh: &[(usize, &'a NewEvent)],
-    outcomes: &mut [Committed],
-) -> Result<Vec<(usize, &'a NewRun)>, Error> {
-    let wanted: Vec<(usize, &NewRun)> = fresh
-        .iter()
-        .flat_map(|(index, event)| event.runs.iter().map(|run| (*index, run)))
-        .chain(
-            good.iter()
-                .flat_map(|(index, commit)| commit.runs.iter().map(|run| (*index, run))),
-        )
-        .collect();
-    let hashes: HashSet<Uuid> = wanted
-        .iter()
-        .flat_map(|(_, run)| run.keys.iter().map(|(hash, _)| *hash))
-        .collect();
-    if hashes.is_empty() {
-        return Ok(wanted);
-    }
-    let mut holders: HashMap<(FunctionId, Uuid), RunId> = HashMap::new();
-    let now = wanted
-        .iter()
-        .map(|(_, run)| run.queued_at)
-        .max()
-        .unwrap_or_default()
-        .as_millis();
-    let hashes = hashes.into_iter().map(Value::from).collect();
-    let before =
-        "SELECT function_id, key_hash, run_id, expires_at FROM idempotency WHERE key_hash IN";
-    for row in select_in(tx, before, hashes, "")
-        .await
-        .map_err(Error::on("idempotency"))?
-    {
-        let expires_at: i64 = get(&row, "idempotency", "expires_at")?;
-        if expires_at > now {
-            let function = FunctionId::from_raw(get(&row, "idempotency", "function_id")?);
-            let holder = RunId::from_raw(ulid_of(get(&row, "idempotency", "run_id")?));
-            holders.insert((function, get(&row, "idempotency", "key_hash")?), holder);
-        }
-    }
-    let mut started = Vec::new();
-    let mut keys = Vec::new();
-    for (index, run) in wanted {
-        let holder = run
-            .keys
-            .iter()
-            .find_map(|(hash, _)| holders.get(&(run.function, *hash)));
-        if let Some(holder) = holder {
-            outcomes[index].duplicates.push((run.id, *holder));
-            outcomes[index].work.extend(run.otherwise.clone());
-            continue;
-        }
-        for (hash, expires_at) in &run.keys {
-            holders.insert((run.function, *hash), run.id);
-            keys.push(vec![
-                run.function.raw().into(),
-                (*hash).into(),
-                run_uuid(run.id).into(),
-                ms(*expires_at),
-            ]);
-        }
-        started.push((index, run));
-    }
-    let head = "idempotency (function_id, key_hash, run_id, expires_at)";
-    let tail = "ON CONFLICT (function_id, key_hash) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at";
-    insert_rows(tx, head, tail, keys)
-        .await
-        .map_err(Error::on("idempotency"))?;
-    Ok(started)
 }
 
 async fn change_runs(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Result<(), Error> {
@@ -570,17 +456,26 @@ async fn store_steps(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Res
             optional_ms(step.ended_at),
         ]
     };
-    let rows = good
-        .iter()
-        .flat_map(|(_, commit)| &commit.steps)
-        .map(values)
-        .collect();
+    // A statement may not write a row twice: the second change of a step goes into a second statement.
+    let mut rounds: Vec<Vec<Vec<Value>>> = Vec::new();
+    let mut seen: HashMap<(RunId, &StepId), usize> = HashMap::new();
+    for step in good.iter().flat_map(|(_, commit)| &commit.steps) {
+        let round = seen.entry((step.run, &step.step)).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(values(step));
+        *round += 1;
+    }
     let head = "steps (run_id, step_id, org_id, env_id, name, kind, status, step_group, position, memo, queued_at, started_at, ended_at)";
     let tail = "ON CONFLICT (run_id, step_id) DO UPDATE SET status = excluded.status, position = excluded.position, memo = excluded.memo, \
                 started_at = COALESCE(steps.started_at, excluded.started_at), ended_at = excluded.ended_at WHERE steps.position IS NULL";
-    insert_rows(tx, head, tail, rows)
-        .await
-        .map_err(Error::on("steps"))
+    for rows in rounds {
+        insert_rows(tx, head, tail, rows)
+            .await
+            .map_err(Error::on("steps"))?;
+    }
+    Ok(())
 }
 
 async fn store_failed_attempts(

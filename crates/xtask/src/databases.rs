@@ -45,6 +45,14 @@ impl Databases {
         outcome(&self.postgres)
     }
 
+    /// Where Postgres is, if it is there.
+    pub(crate) fn postgres_url(&self) -> Option<&str> {
+        self.postgres
+            .as_ref()
+            .ok()
+            .map(|database| database.url.as_str())
+    }
+
     /// Whether tests can use Redis.
     pub(crate) fn redis(&self) -> anyhow::Result<Outcome> {
         outcome(&self.redis)

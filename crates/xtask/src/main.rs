@@ -8,6 +8,7 @@ mod advisories;
 mod ci;
 mod command;
 mod databases;
+mod migrations;
 mod setup;
 
 use std::process::ExitCode;
@@ -17,7 +18,8 @@ use anyhow::bail;
 const HELP: &str = "\
 Usage: cargo xtask <command>
 
-  ci [--fail-fast]  every check, in the order in which cheap ones fail first; all are run unless --fail-fast
+  ci [--fail-fast] [name…]
+                    every check (or those whose name holds one of the names), cheap ones first; all are run unless --fail-fast
   schema            write schema.graphql again from the code
   db <command>…     run a command with a private Postgres and Redis beside it (TEST_POSTGRES_URL, TEST_REDIS_URL)
   setup             install what the tests need (Debian, Ubuntu), or say what is missing";
@@ -26,8 +28,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
-        ["ci"] => ci::run_checks(ci::After::RunAll),
-        ["ci", "--fail-fast"] => ci::run_checks(ci::After::Stop),
+        ["ci", "--fail-fast", names @ ..] => ci::run_checks(ci::After::Stop, names),
+        ["ci", names @ ..] => ci::run_checks(ci::After::RunAll, names),
         ["schema"] => ci::write_schema(),
         ["db", program, args @ ..] => with_databases(program, args),
         ["setup"] => setup::run_setup(),

@@ -133,16 +133,12 @@ pub fn decide(run: &Progress, call: &CallInfo, reply: Reply, now: Timestamp) -> 
     let decided = match reply {
         Reply::Ops { ops, version, retry } => Draft::new(run, call, version, now).take_all(ops, &retry),
         Reply::Returned { output } => match &call.target {
-            Some(step) if !run.has_ended(step) => Err(Stop::Attempt(step_not_found(step))),
-            _ => Err(Stop::End(Ending::Completed(output))),
+            Some(step) if !run.has_ended(step) => Err(Stop::attempt(step_not_found(step))),
+            _ => Err(Stop::end(Ending::Completed(output))),
         },
-        Reply::Failed(failure) => Err(Stop::Attempt(failure)),
+        Reply::Failed(failure) => Err(Stop::attempt(failure)),
     };
-    match decided {
-        Ok(decision) => decision,
-        Err(Stop::End(ending)) => Decision { effects: vec![Effect::Finish(ending)], fate: Fate::Done },
-        Err(Stop::Attempt(failure)) => after_failure(call, failure, now),
-    }
+    decided.unwrap_or_else(|stop| stop.decision(call, now))
 }
 
 /// What the end of something that a step waited for makes of the run: the first result of a step wins, later ones change nothing.
@@ -156,7 +152,7 @@ pub fn resolve(run: &Progress, work: WorkId, step: &StepId, status: StepStatus, 
     draft.never_rest();
     match draft.check_limits() {
         Ok(()) => draft.close(Fate::Done, false),
-        Err(ending) => Decision { effects: vec![Effect::Finish(ending)], fate: Fate::Done },
+        Err(stop) => stop.decision(&call, now),
     }
 }
 
@@ -171,6 +167,23 @@ enum Stop {
     Attempt(Failure),
     /// The run ends; nothing else of the reply counts.
     End(Ending),
+}
+
+impl Stop {
+    fn attempt(failure: Failure) -> Box<Self> {
+        Box::new(Self::Attempt(failure))
+    }
+
+    fn end(ending: Ending) -> Box<Self> {
+        Box::new(Self::End(ending))
+    }
+
+    fn decision(self, call: &CallInfo, now: Timestamp) -> Decision {
+        match self {
+            Self::Attempt(failure) => after_failure(call, failure, now),
+            Self::End(ending) => Decision { effects: vec![Effect::Finish(ending)], fate: Fate::Done },
+        }
+    }
 }
 
 fn after_failure(call: &CallInfo, failure: Failure, now: Timestamp) -> Decision {
@@ -257,10 +270,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn take_all(mut self, ops: Vec<Op>, hint: &RetryHint) -> Result<Decision, Stop> {
+    fn take_all(mut self, ops: Vec<Op>, hint: &RetryHint) -> Result<Decision, Box<Stop>> {
         if ops.len() > limits::OPS_PER_REPLY {
             let message = format!("The function reported {} operations at once; the limit is {}.", ops.len(), limits::OPS_PER_REPLY);
-            return Err(Stop::End(engine_failure("InngestErrFunctionOverflowed", message)));
+            return Err(Stop::end(engine_failure("InngestErrFunctionOverflowed", message)));
         }
         let reported = ops.iter().filter(|op| !op.kind.is_lazy()).count();
         let is_parallel = reported > 1;
@@ -280,10 +293,10 @@ impl<'a> Draft<'a> {
                 Taken::End(end) => ending = Some(end),
             }
         }
-        self.check_limits().map_err(Stop::End)?;
+        self.check_limits()?;
         if let Some(ending) = ending {
             if let Some(step) = self.call.target.as_ref().filter(|step| !self.has_ended(step)) {
-                return Err(Stop::Attempt(step_not_found(step)));
+                return Err(Stop::attempt(step_not_found(step)));
             }
             self.effects.push(Effect::Finish(ending));
             return Ok(Decision { effects: self.effects, fate: Fate::Done });
@@ -293,13 +306,13 @@ impl<'a> Draft<'a> {
     }
 
     /// A reply must move the run, or leave it to something else that is outstanding.
-    fn check_moves(&mut self, fate: Fate) -> Result<(), Stop> {
+    fn check_moves(&mut self, fate: Fate) -> Result<(), Box<Stop>> {
         if fate != Fate::Done {
             return Ok(());
         }
         if let Some(step) = &self.call.target {
             if !self.has_ended(step) {
-                return Err(Stop::Attempt(step_not_found(step)));
+                return Err(Stop::attempt(step_not_found(step)));
             }
             self.never_rest();
             return Ok(());
@@ -313,7 +326,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         let message = "the app reported nothing to do, and nothing is under way that the run could wait for".to_owned();
-        Err(Stop::Attempt(app_failure("no_progress", message)))
+        Err(Stop::attempt(app_failure("no_progress", message)))
     }
 
     /// Asks for a discovery when nothing else would move the run.
@@ -335,15 +348,15 @@ impl<'a> Draft<'a> {
         Decision { effects: self.effects, fate }
     }
 
-    fn check_limits(&self) -> Result<(), Ending> {
+    fn check_limits(&self) -> Result<(), Box<Stop>> {
         let added = self.ended.union(&self.opened).filter(|step| !self.run.steps.contains_key(step)).count();
         if self.run.steps.len() + added > limits::STEPS_PER_RUN {
             let message = format!("The function run exceeded the step limit of {} steps.", limits::STEPS_PER_RUN);
-            return Err(engine_failure("InngestErrFunctionOverflowed", message));
+            return Err(Stop::end(engine_failure("InngestErrFunctionOverflowed", message)));
         }
         if self.new_bytes > 0 && self.run.state_bytes() + self.new_bytes > limits::STATE_BYTES {
             let message = format!("The function run exceeded the state size limit of {} bytes.", limits::STATE_BYTES);
-            return Err(engine_failure("InngestErrStateOverflowed", message));
+            return Err(Stop::end(engine_failure("InngestErrStateOverflowed", message)));
         }
         Ok(())
     }
@@ -356,7 +369,7 @@ impl<'a> Draft<'a> {
         self.run.has_ended(step) || self.ended.contains(step)
     }
 
-    fn take(&mut self, op: Op, hint: &RetryHint) -> Result<Taken, Stop> {
+    fn take(&mut self, op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
         let Op { step, name, kind, timing, is_race } = op;
         match kind {
             OpKind::None | OpKind::DeferAdd { .. } | OpKind::DeferAbort { .. } => {}
@@ -367,10 +380,10 @@ impl<'a> Draft<'a> {
             OpKind::StepVerbatim { data } => {
                 self.end_step(step, name, StepKind::Run, StepStatus::Completed, Memo::Verbatim(data), timing, is_race);
             }
-            OpKind::StepError { error } if step.as_str() == COMPLETE_ID => return Err(Stop::Attempt(function_error(error, hint))),
+            OpKind::StepError { error } if step.as_str() == COMPLETE_ID => return Err(Stop::attempt(function_error(error, hint))),
             OpKind::StepFailed { mut error } if step.as_str() == COMPLETE_ID => {
                 error.no_retry = true;
-                return Err(Stop::Attempt(function_error(error, hint)));
+                return Err(Stop::attempt(function_error(error, hint)));
             }
             OpKind::StepError { error } => return Ok(self.step_error(step, name, error, hint, timing, is_race)),
             OpKind::StepFailed { error } => self.fail_step(step, name, error, timing, is_race),
@@ -390,7 +403,7 @@ impl<'a> Draft<'a> {
                 let until = self.due("wait", &timeout)?;
                 if let Some(error) = expression.as_deref().and_then(|text| Program::parse(text).err()) {
                     let message = format!("the condition of the wait for `{event}` is not a valid expression: {error}");
-                    return Err(Stop::End(engine_failure("InvalidExpression", message)));
+                    return Err(Stop::end(engine_failure("InvalidExpression", message)));
                 }
                 if self.open(&step, name, is_race, StepKind::WaitForEvent) {
                     self.effects.push(Effect::Wait { step, event, expression, until });
@@ -488,20 +501,20 @@ impl<'a> Draft<'a> {
         });
     }
 
-    fn due_or_default(&self, what: &str, text: Option<&str>) -> Result<Timestamp, Stop> {
+    fn due_or_default(&self, what: &str, text: Option<&str>) -> Result<Timestamp, Box<Stop>> {
         match text.filter(|text| !text.is_empty()) {
             Some(text) => self.due(what, text),
             None => Ok(self.now.plus(limits::WAIT_DEFAULT)),
         }
     }
 
-    fn due(&self, what: &str, text: &str) -> Result<Timestamp, Stop> {
+    fn due(&self, what: &str, text: &str) -> Result<Timestamp, Box<Stop>> {
         let due = duration::parse_when(text, self.now.as_millis())
-            .map_err(|error| Stop::Attempt(app_failure("invalid_duration", format!("the time of a {what} cannot be read: {error}"))))?;
+            .map_err(|error| Stop::attempt(app_failure("invalid_duration", format!("the time of a {what} cannot be read: {error}"))))?;
         let due = Timestamp::from_millis(due).max(self.now);
         if due.since(self.now) > limits::SLEEP_MAX {
             let message = format!("The {what} is longer than the limit of {} days.", limits::SLEEP_MAX.as_secs() / 86_400);
-            return Err(Stop::End(engine_failure("InngestErrTimeoutTooLong", message)));
+            return Err(Stop::end(engine_failure("InngestErrTimeoutTooLong", message)));
         }
         Ok(due)
     }
@@ -550,6 +563,10 @@ pub fn work_of(kind: StepKind) -> JobKind {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "decide_rule_tests.rs"]
+mod rule_tests;
 
 #[cfg(test)]
 #[path = "decide_property_tests.rs"]

@@ -18,7 +18,10 @@ enum Node {
     /// A sleep, a wait, an invoke, a signal, a request.
     Wait(StepKind),
     /// Goes on when all branches have, or when the first has.
-    Together { is_race: bool, branches: Vec<Vec<Node>> },
+    Together {
+        is_race: bool,
+        branches: Vec<Vec<Node>>,
+    },
 }
 
 /// How a made-up SDK behaves.
@@ -70,7 +73,10 @@ impl<'a> Walk<'a> {
                 }
                 at.map(|at| at + 1)
             }
-            Node::Together { is_race: races, branches } => {
+            Node::Together {
+                is_race: races,
+                branches,
+            } => {
                 let is_race = is_race || *races;
                 let ends: Vec<Option<usize>> = branches
                     .iter()
@@ -88,29 +94,48 @@ impl<'a> Walk<'a> {
 }
 
 /// One call to the made-up SDK: its reply follows from what it is sent, and nothing else.
-fn answer(program: &[Node], dialect: Dialect, sent: &Progress, call: &CallInfo, executed: &mut Vec<StepId>) -> Reply {
+fn answer(
+    program: &[Node],
+    dialect: Dialect,
+    sent: &Progress,
+    call: &CallInfo,
+    executed: &mut Vec<StepId>,
+) -> Reply {
     let mut stack = sent.stack.clone();
     let mut ops = Vec::new();
     loop {
-        let mut walk = Walk { stack: &stack, count: 0, found: Vec::new() };
+        let mut walk = Walk {
+            stack: &stack,
+            count: 0,
+            found: Vec::new(),
+        };
         let has_returned = walk.sequence(program, "s", false).is_some();
         let found = walk.found;
         if let Some(target) = &call.target {
             let Some(found) = found.iter().find(|found| found.id == *target) else {
-                return Reply::Returned { output: Json::null() };
+                return Reply::Returned {
+                    output: Json::null(),
+                };
             };
             ops.push(run(found, dialect, call, executed));
             break;
         }
         if has_returned && (found.is_empty() || !dialect.waits_for_losers) {
             if !dialect.runs_on {
-                return Reply::Returned { output: Json::null() };
+                return Reply::Returned {
+                    output: Json::null(),
+                };
             }
             ops.push(op(COMPLETE_ID, OpKind::RunComplete { data: Json::null() }));
             break;
         }
         match found.as_slice() {
-            [only @ Found { node: Node::Run { .. }, .. }] if !sent.must_plan() => {
+            [
+                only @ Found {
+                    node: Node::Run { .. },
+                    ..
+                },
+            ] if !sent.must_plan() => {
                 let done = run(only, dialect, call, executed);
                 let goes_on = dialect.runs_on && matches!(done.kind, OpKind::StepRun { .. });
                 ops.push(done);
@@ -125,11 +150,19 @@ fn answer(program: &[Node], dialect: Dialect, sent: &Progress, call: &CallInfo, 
             }
         }
     }
-    Reply::Ops { ops, version: Some(dialect.version), retry: RetryHint::default() }
+    Reply::Ops {
+        ops,
+        version: Some(dialect.version),
+        retry: RetryHint::default(),
+    }
 }
 
 fn run(found: &Found<'_>, dialect: Dialect, call: &CallInfo, executed: &mut Vec<StepId>) -> Op {
-    let fails = if let Node::Run { fails } = found.node { *fails } else { 0 };
+    let fails = if let Node::Run { fails } = found.node {
+        *fails
+    } else {
+        0
+    };
     let error = StepError::new("Error", "boom");
     let kind = if call.attempt >= fails {
         executed.push(found.id.clone());
@@ -140,23 +173,42 @@ fn run(found: &Found<'_>, dialect: Dialect, call: &CallInfo, executed: &mut Vec<
         OpKind::StepError { error }
     };
     let is_race = dialect.marks_races && found.is_race;
-    Op { is_race, ..op(found.id.as_str(), kind) }
+    Op {
+        is_race,
+        ..op(found.id.as_str(), kind)
+    }
 }
 
 fn report(found: &Found<'_>, dialect: Dialect) -> Op {
     let timeout = "1h".to_owned();
     let kind = match found.node {
         Node::Wait(StepKind::Sleep) => OpKind::Sleep { text: timeout },
-        Node::Wait(StepKind::WaitForEvent) => OpKind::WaitForEvent { event: "e".into(), expression: None, timeout },
-        Node::Wait(StepKind::Invoke) => OpKind::Invoke { function: "f".into(), payload: Json::null(), timeout: None },
-        Node::Wait(StepKind::WaitForSignal) => OpKind::WaitForSignal { signal: "s".into(), timeout: None, replace: false },
-        Node::Wait(StepKind::Fetch | StepKind::Infer) => {
-            OpKind::Fetch(FetchRequest { is_inference: false, opts: Json::empty_object() })
-        }
+        Node::Wait(StepKind::WaitForEvent) => OpKind::WaitForEvent {
+            event: "e".into(),
+            expression: None,
+            timeout,
+        },
+        Node::Wait(StepKind::Invoke) => OpKind::Invoke {
+            function: "f".into(),
+            payload: Json::null(),
+            timeout: None,
+        },
+        Node::Wait(StepKind::WaitForSignal) => OpKind::WaitForSignal {
+            signal: "s".into(),
+            timeout: None,
+            replace: false,
+        },
+        Node::Wait(StepKind::Fetch | StepKind::Infer) => OpKind::Fetch(FetchRequest {
+            is_inference: false,
+            opts: Json::empty_object(),
+        }),
         Node::Wait(StepKind::Run) | Node::Run { .. } | Node::Together { .. } => OpKind::StepPlanned,
     };
     let is_race = dialect.marks_races && found.is_race;
-    Op { is_race, ..op(found.id.as_str(), kind) }
+    Op {
+        is_race,
+        ..op(found.id.as_str(), kind)
+    }
 }
 
 /// A reply that is on its way.
@@ -182,7 +234,11 @@ struct World<'a> {
     seed: u64,
 }
 
-const POLICY: RetryPolicy = RetryPolicy { max_attempts: 12, interval: None, jitter: 0.0 };
+const POLICY: RetryPolicy = RetryPolicy {
+    max_attempts: 12,
+    interval: None,
+    jitter: 0.0,
+};
 
 enum Act {
     Call(WorkId, Option<StepId>),
@@ -211,7 +267,9 @@ impl World<'_> {
         for (id, (kind, step)) in work {
             let is_called = self.flights.iter().any(|flight| flight.call.work == *id);
             match step {
-                _ if kind.calls_app() && (!is_called || self.faults > 0) => acts.push(Act::Call(*id, step.clone())),
+                _ if kind.calls_app() && (!is_called || self.faults > 0) => {
+                    acts.push(Act::Call(*id, step.clone()))
+                }
                 Some(step) if !kind.calls_app() => acts.push(Act::Fire(*id, step.clone())),
                 _ => {}
             }
@@ -249,7 +307,14 @@ impl World<'_> {
     }
 
     fn fire(&mut self, work: WorkId, step: &StepId) -> Option<Ending> {
-        let decision = resolve(&self.run, work, step, StepStatus::Completed, Memo::Null, NOW);
+        let decision = resolve(
+            &self.run,
+            work,
+            step,
+            StepStatus::Completed,
+            Memo::Null,
+            NOW,
+        );
         self.record(work, &decision)
     }
 
@@ -259,7 +324,10 @@ impl World<'_> {
     }
 
     fn act(&mut self, act: Act) -> Option<Ending> {
-        if matches!(act, Act::DeliverTwice(_) | Act::Lose(_) | Act::Fail(_) | Act::FireAgain(_)) {
+        if matches!(
+            act,
+            Act::DeliverTwice(_) | Act::Lose(_) | Act::Fail(_) | Act::FireAgain(_)
+        ) {
             self.faults -= 1;
         }
         match act {
@@ -268,8 +336,20 @@ impl World<'_> {
                     self.faults -= 1;
                 }
                 let attempt = self.attempts.get(&work).copied().unwrap_or(0);
-                let call = CallInfo { work, target, attempt, stack_len: self.run.stack.len(), policy: POLICY };
-                let reply = answer(self.program, self.dialect, &self.run, &call, &mut self.executed);
+                let call = CallInfo {
+                    work,
+                    target,
+                    attempt,
+                    stack_len: self.run.stack.len(),
+                    policy: POLICY,
+                };
+                let reply = answer(
+                    self.program,
+                    self.dialect,
+                    &self.run,
+                    &call,
+                    &mut self.executed,
+                );
                 self.flights.push(Flight { call, reply });
                 self.report_early()
             }
@@ -306,7 +386,10 @@ impl World<'_> {
                     error: StepError::new("Error", "no"),
                     retry: RetryHint::default(),
                 };
-                self.deliver(Flight { call, reply: Reply::Failed(failure) })
+                self.deliver(Flight {
+                    call,
+                    reply: Reply::Failed(failure),
+                })
             }
         }
     }
@@ -317,8 +400,13 @@ impl World<'_> {
             return None;
         }
         let flight = self.flights.last_mut()?;
-        let Reply::Ops { ops, .. } = &mut flight.reply else { return None };
-        let early = ops.iter().take_while(|op| matches!(op.kind, OpKind::StepRun { .. })).count();
+        let Reply::Ops { ops, .. } = &mut flight.reply else {
+            return None;
+        };
+        let early = ops
+            .iter()
+            .take_while(|op| matches!(op.kind, OpKind::StepRun { .. }))
+            .count();
         if flight.call.target.is_some() || early == ops.len() {
             return None;
         }
@@ -328,14 +416,27 @@ impl World<'_> {
             if !self.run.has_ended(&op.step) {
                 flight.call.stack_len += 1;
                 let (status, memo) = (StepStatus::Completed, Memo::Data(Json::null()));
-                effects.push(Effect::EndStep { step: op.step, name: op.name, kind: StepKind::Run, status, memo, timing: None });
+                effects.push(Effect::EndStep {
+                    step: op.step,
+                    name: op.name,
+                    kind: StepKind::Run,
+                    status,
+                    memo,
+                    timing: None,
+                });
             }
         }
         let attempt = self.attempts.get(&work).copied().unwrap_or(0);
-        self.record(work, &Decision { effects, fate: Fate::Retry { at: NOW, attempt } })
+        self.record(
+            work,
+            &Decision {
+                effects,
+                fate: Fate::Retry { at: NOW, attempt },
+            },
+        )
     }
 
-    fn to_the_end(&mut self) -> Ending {
+    fn run_out(&mut self) -> Ending {
         for _ in 0..20_000 {
             let mut acts = self.acts();
             assert!(!acts.is_empty(), "stuck: {:?}", self.run);
@@ -350,23 +451,29 @@ impl World<'_> {
 
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
     let fails = prop_oneof![6 => Just(0), 2 => 1..3u32, 1 => Just(u32::MAX)];
-    let waits = StepKind::ALL.iter().copied().filter(|kind| *kind != StepKind::Run);
+    let waits = StepKind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| *kind != StepKind::Run);
     let waits = prop::sample::select(waits.collect::<Vec<_>>());
     let leaf = prop_oneof![3 => fails.prop_map(|fails| Node::Run { fails }), 2 => waits.prop_map(Node::Wait)];
     let node = leaf.prop_recursive(3, 12, 3, |inner| {
-        (any::<bool>(), vec(vec(inner, 1..3), 1..4)).prop_map(|(is_race, branches)| Node::Together { is_race, branches })
+        (any::<bool>(), vec(vec(inner, 1..3), 1..4))
+            .prop_map(|(is_race, branches)| Node::Together { is_race, branches })
     });
     vec(node, 0..4)
 }
 
 fn dialects() -> impl Strategy<Value = Dialect> {
-    (0..3i32, any::<[bool; 4]>()).prop_map(|(version, [marks_races, waits_for_losers, runs_on, gives_up])| Dialect {
-        version,
-        marks_races,
-        waits_for_losers,
-        runs_on,
-        gives_up,
-    })
+    (0..3i32, any::<[bool; 4]>()).prop_map(
+        |(version, [marks_races, waits_for_losers, runs_on, gives_up])| Dialect {
+            version,
+            marks_races,
+            waits_for_losers,
+            runs_on,
+            gives_up,
+        },
+    )
 }
 
 fn world(program: &[Node], dialect: Dialect, faults: u32, seed: u64) -> World<'_> {
@@ -385,7 +492,7 @@ fn world(program: &[Node], dialect: Dialect, faults: u32, seed: u64) -> World<'_
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_function_completes_with_each_step_recorded_once(
@@ -395,7 +502,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut world = world(&program, dialect, faults, seed);
-        prop_assert_eq!(world.to_the_end(), Ending::Completed(Json::null()));
+        prop_assert_eq!(world.run_out(), Ending::Completed(Json::null()));
         for (step, count) in &world.ended {
             prop_assert_eq!(*count, 1, "{} was recorded more than once", step);
         }
@@ -410,7 +517,7 @@ proptest! {
     #[test]
     fn without_faults_no_step_runs_again_after_it_has_succeeded(program in nodes(), dialect in dialects(), seed in any::<u64>()) {
         let mut world = world(&program, dialect, 0, seed);
-        world.to_the_end();
+        world.run_out();
         let mut executed = world.executed.clone();
         executed.sort();
         executed.dedup();

@@ -24,7 +24,8 @@ pub(super) fn apply(run: &Progress, work: WorkId, decision: &Decision) -> Option
                 kind,
                 group,
             } => {
-                run.steps.insert(step.clone(), open_state(name, *kind, *group));
+                run.steps
+                    .insert(step.clone(), open_state(name, *kind, *group));
             }
             Effect::EndStep {
                 step,
@@ -48,13 +49,25 @@ pub(super) fn apply(run: &Progress, work: WorkId, decision: &Decision) -> Option
                 begin(&mut run, label, JobKind::Discover, None);
             }
             Effect::RunStep { step } => {
-                begin(&mut run, format!("step:{step}"), JobKind::RunStep, Some(step));
+                begin(
+                    &mut run,
+                    format!("step:{step}"),
+                    JobKind::RunStep,
+                    Some(step),
+                );
             }
             Effect::Wake { step, .. } => {
                 begin(&mut run, format!("step:{step}"), JobKind::Wake, Some(step));
             }
-            Effect::Wait { step, .. } | Effect::Invoke { step, .. } | Effect::WaitSignal { step, .. } => {
-                begin(&mut run, format!("step:{step}"), JobKind::WaitTimeout, Some(step));
+            Effect::Wait { step, .. }
+            | Effect::Invoke { step, .. }
+            | Effect::WaitSignal { step, .. } => {
+                begin(
+                    &mut run,
+                    format!("step:{step}"),
+                    JobKind::WaitTimeout,
+                    Some(step),
+                );
             }
             Effect::Fetch { step, .. } => {
                 begin(&mut run, format!("step:{step}"), JobKind::Fetch, Some(step));
@@ -93,10 +106,17 @@ pub(super) fn check(run: &Progress, work: WorkId, decision: &Decision) {
                 assert!(ended.insert(step), "{step} ends twice");
             }
             Effect::UseVersion(version) => {
-                assert!(run.request_version < 0 && *version >= 0, "the dialect changes");
+                assert!(
+                    run.request_version < 0 && *version >= 0,
+                    "the dialect changes"
+                );
             }
             Effect::Finish(_) => {
-                assert_eq!(index + 1, decision.effects.len(), "something follows the end");
+                assert_eq!(
+                    index + 1,
+                    decision.effects.len(),
+                    "something follows the end"
+                );
                 assert_eq!(decision.fate, Fate::Done, "the run goes on after its end");
             }
             _ => {}
@@ -109,15 +129,24 @@ pub(super) fn check(run: &Progress, work: WorkId, decision: &Decision) {
     let Some(next) = apply(run, work, decision) else {
         return;
     };
-    assert!(discoveries(&next) <= discoveries(run).max(1), "a second discovery");
+    assert!(
+        discoveries(&next) <= discoveries(run).max(1),
+        "a second discovery"
+    );
     assert!(next.stack.starts_with(&run.stack), "the stack changed");
     if decision.fate == Fate::Done {
         let other = WorkId::from_raw(uuid::Uuid::nil());
-        assert!(next.is_waiting(other), "the run is stuck after {decision:?}");
+        assert!(
+            next.is_waiting(other),
+            "the run is stuck after {decision:?}"
+        );
     }
     for (step, state) in &next.steps {
         let has_work = next.work.values().any(|(_, of)| of.as_ref() == Some(step));
-        assert!(state.status.is_ended() || has_work, "nothing is done about {step}");
+        assert!(
+            state.status.is_ended() || has_work,
+            "nothing is done about {step}"
+        );
     }
 }
 
@@ -133,36 +162,41 @@ fn kinds() -> impl Strategy<Value = StepKind> {
 
 /// A run whose open steps all have work outstanding, as every recorded decision leaves it.
 fn runs() -> impl Strategy<Value = Progress> {
-    let steps = vec((names(), kinds(), any::<bool>(), prop::option::of(1..3u32)), 0..6);
+    let steps = vec(
+        (names(), kinds(), any::<bool>(), prop::option::of(1..3u32)),
+        0..6,
+    );
     let more = prop::sample::subsequence(&JobKind::ALL[..], 0..3);
     let flags = (any::<bool>(), any::<bool>());
-    (-1..3i32, steps, flags, more, 0..5u64).prop_map(|(version, steps, (force_plan, has_discovery), more, revision)| {
-        let mut run = new_run(version);
-        run.force_plan = force_plan;
-        run.revision = revision;
-        if !has_discovery {
-            run.work.clear();
-        }
-        for (step, kind, is_ended, group) in steps {
-            if run.steps.contains_key(&step) {
-                continue;
+    (-1..3i32, steps, flags, more, 0..5u64).prop_map(
+        |(version, steps, (force_plan, has_discovery), more, revision)| {
+            let mut run = new_run(version);
+            run.force_plan = force_plan;
+            run.revision = revision;
+            if !has_discovery {
+                run.work.clear();
             }
-            let mut state = open_state(step.as_str(), kind, group);
-            if is_ended {
-                state.status = StepStatus::Completed;
-                state.memo = Some(Json::null());
-                run.stack.push(step.clone());
-            } else {
-                let work = (work_of(kind), Some(step.clone()));
-                run.work.insert(work_id(&format!("step:{step}")), work);
+            for (step, kind, is_ended, group) in steps {
+                if run.steps.contains_key(&step) {
+                    continue;
+                }
+                let mut state = open_state(step.as_str(), kind, group);
+                if is_ended {
+                    state.status = StepStatus::Completed;
+                    state.memo = Some(Json::null());
+                    run.stack.push(step.clone());
+                } else {
+                    let work = (work_of(kind), Some(step.clone()));
+                    run.work.insert(work_id(&format!("step:{step}")), work);
+                }
+                run.steps.insert(step, state);
             }
-            run.steps.insert(step, state);
-        }
-        for kind in more.into_iter().filter(|kind| *kind != JobKind::Discover) {
-            run.work.insert(work_id(&format!("{kind:?}")), (kind, None));
-        }
-        run
-    })
+            for kind in more.into_iter().filter(|kind| *kind != JobKind::Discover) {
+                run.work.insert(work_id(&format!("{kind:?}")), (kind, None));
+            }
+            run
+        },
+    )
 }
 
 fn errors() -> impl Strategy<Value = StepError> {
@@ -174,7 +208,19 @@ fn errors() -> impl Strategy<Value = StepError> {
 }
 
 fn texts() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(&["", "1h", "30", "400d", "366d", "2030-01-01", "x", "async.data.a == 1", "=="][..]);
+    let known = prop::sample::select(
+        &[
+            "",
+            "1h",
+            "30",
+            "400d",
+            "366d",
+            "2030-01-01",
+            "x",
+            "async.data.a == 1",
+            "==",
+        ][..],
+    );
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => ".{0,20}"]
 }
 
@@ -191,21 +237,25 @@ fn ops() -> impl Strategy<Value = Op> {
         errors().prop_map(|error| OpKind::StepFailed { error }),
         Just(OpKind::StepPlanned),
         texts().prop_map(|text| OpKind::Sleep { text }),
-        (texts(), prop::option::of(texts()), texts()).prop_map(|(event, expression, timeout)| OpKind::WaitForEvent {
-            event,
-            expression,
-            timeout
+        (texts(), prop::option::of(texts()), texts()).prop_map(|(event, expression, timeout)| {
+            OpKind::WaitForEvent {
+                event,
+                expression,
+                timeout,
+            }
         }),
         (texts(), prop::option::of(texts())).prop_map(|(function, timeout)| OpKind::Invoke {
             function,
             payload: Json::null(),
             timeout
         }),
-        (texts(), prop::option::of(texts()), any::<bool>()).prop_map(|(signal, timeout, replace)| OpKind::WaitForSignal {
-            signal,
-            timeout,
-            replace
-        }),
+        (texts(), prop::option::of(texts()), any::<bool>()).prop_map(
+            |(signal, timeout, replace)| OpKind::WaitForSignal {
+                signal,
+                timeout,
+                replace
+            }
+        ),
         request.prop_map(OpKind::Fetch),
         Just(OpKind::RunComplete { data: Json::null() }),
         Just(OpKind::Discover),
@@ -225,7 +275,10 @@ fn ops() -> impl Strategy<Value = Op> {
 }
 
 fn replies() -> impl Strategy<Value = Reply> {
-    let hint = || (any::<bool>(), prop::option::of(texts())).prop_map(|(no_retry, after)| RetryHint { no_retry, after });
+    let hint = || {
+        (any::<bool>(), prop::option::of(texts()))
+            .prop_map(|(no_retry, after)| RetryHint { no_retry, after })
+    };
     let failure = (errors(), hint()).prop_map(|(error, retry)| {
         Reply::Failed(Failure {
             class: FailureClass::Network,
@@ -256,7 +309,7 @@ fn calls() -> impl Strategy<Value = (Option<StepId>, u32, u32, usize, bool, f64)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_reply_to_every_call_moves_the_run_and_is_harmless_the_second_time(

@@ -25,7 +25,7 @@ pub(super) enum InvalidOp {
         step: String,
         member: &'static str,
     },
-    #[error("step {what} of `{step}` has {size} bytes, the limit is {limit}", limit = limits::STEP_BYTES)]
+    #[error("step {what} size is greater than the limit: `{step}` has {size} bytes, the limit is {limit}", limit = limits::STEP_BYTES)]
     TooLarge {
         step: String,
         what: &'static str,

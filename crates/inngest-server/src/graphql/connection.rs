@@ -19,7 +19,10 @@ const COUNT_CAP: u64 = 10_000;
 
 /// What a page of `first` entries costs.
 pub(crate) fn cost(first: Option<i32>, children: usize) -> usize {
-    let size = first.and_then(|first| usize::try_from(first).ok()).unwrap_or(DEFAULT_PAGE as usize).min(MAX_PAGE as usize);
+    let size = first
+        .and_then(|first| usize::try_from(first).ok())
+        .unwrap_or(DEFAULT_PAGE as usize)
+        .min(MAX_PAGE as usize);
     5 + size.saturating_mul(children)
 }
 
@@ -39,7 +42,10 @@ pub(crate) fn size(first: Option<i32>) -> Result<u32, Error> {
 
 /// The page of a stored list.
 pub(crate) fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest, Error> {
-    let after = after.map(Cursor::decode).transpose().map_err(|_| bad_cursor())?;
+    let after = after
+        .map(Cursor::decode)
+        .transpose()
+        .map_err(|_| bad_cursor())?;
     Ok(PageRequest::new(size(first)?, after))
 }
 
@@ -54,7 +60,10 @@ pub(crate) struct TotalCount {
 
 impl TotalCount {
     fn of(count: u64) -> Self {
-        Self { value: i32::try_from(count).unwrap_or(i32::MAX), is_exact: count < COUNT_CAP }
+        Self {
+            value: i32::try_from(count).unwrap_or(i32::MAX),
+            is_exact: count < COUNT_CAP,
+        }
     }
 }
 
@@ -65,14 +74,20 @@ pub(crate) struct Counted(usize);
 impl Counted {
     /// Number of items in the whole list.
     async fn total_count(&self) -> TotalCount {
-        TotalCount { value: i32::try_from(self.0).unwrap_or(i32::MAX), is_exact: true }
+        TotalCount {
+            value: i32::try_from(self.0).unwrap_or(i32::MAX),
+            is_exact: true,
+        }
     }
 }
 
 /// What connections of runs have besides their page.
 pub(crate) enum RunPage {
     /// A list that has to be asked for its length.
-    Stored { request: ListRuns, feed_cursor: String },
+    Stored {
+        request: ListRuns,
+        feed_cursor: String,
+    },
     /// A list of known length, below another object.
     Known(usize),
 }
@@ -80,14 +95,22 @@ pub(crate) enum RunPage {
 #[Object]
 impl RunPage {
     /// Number of items in the whole list; computed only when selected.
-    #[graphql(complexity = 50)]
     async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
         match self {
-            Self::Known(length) => Ok(TotalCount { value: i32::try_from(*length).unwrap_or(i32::MAX), is_exact: true }),
+            Self::Known(length) => Ok(TotalCount {
+                value: i32::try_from(*length).unwrap_or(i32::MAX),
+                is_exact: true,
+            }),
             Self::Stored { request, .. } => {
                 let asking = asking(ctx);
-                let count = asking.services.runs().count(&asking.actor, request, COUNT_CAP).await;
-                count.map(TotalCount::of).map_err(|error| failed(ctx, &error))
+                let count = asking
+                    .services
+                    .runs()
+                    .count(&asking.actor, request, COUNT_CAP)
+                    .await;
+                count
+                    .map(TotalCount::of)
+                    .map_err(|error| failed(ctx, &error))
             }
         }
     }
@@ -119,12 +142,24 @@ pub(crate) fn cut<T, N: OutputType, E: ObjectType>(
     let start = match page.1 {
         None => 0,
         Some(after) => {
-            let wanted = URL_SAFE_NO_PAD.decode(after).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad_cursor)?;
-            items.iter().position(|item| key(item) == wanted).ok_or_else(bad_cursor)? + 1
+            let wanted = URL_SAFE_NO_PAD
+                .decode(after)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(bad_cursor)?;
+            items
+                .iter()
+                .position(|item| key(item) == wanted)
+                .ok_or_else(bad_cursor)?
+                + 1
         }
     };
     let length = items.len();
-    let mut connection = Connection::with_additional_fields(start > 0, start.saturating_add(limit) < length, extra(length));
+    let mut connection = Connection::with_additional_fields(
+        start > 0,
+        start.saturating_add(limit) < length,
+        extra(length),
+    );
     connection.edges = items
         .into_iter()
         .skip(start)
@@ -156,7 +191,11 @@ pub(crate) fn stored<T, N: OutputType, E: ObjectType>(
     node: impl Fn(T) -> N,
 ) -> Page<N, E> {
     let mut connection = Connection::with_additional_fields(has_previous, found.has_more, extra);
-    connection.edges = found.items.into_iter().map(|item| Edge::new(position(&item).encode(), node(item))).collect();
+    connection.edges = found
+        .items
+        .into_iter()
+        .map(|item| Edge::new(position(&item).encode(), node(item)))
+        .collect();
     connection
 }
 
@@ -167,11 +206,25 @@ mod tests {
     #[test]
     fn pages_of_a_list_in_memory_meet_without_gap_or_overlap() {
         let items: Vec<i32> = (0..5).collect();
-        let page = |first, after: Option<&str>| cut_counted(items.clone(), (Some(first), after), ToString::to_string, |n| n).unwrap();
+        let page = |first, after: Option<&str>| {
+            cut_counted(
+                items.clone(),
+                (Some(first), after),
+                ToString::to_string,
+                |n| n,
+            )
+            .unwrap()
+        };
         let one = page(3, None);
-        assert_eq!((one.edges.len(), one.has_next_page, one.has_previous_page), (3, true, false));
+        assert_eq!(
+            (one.edges.len(), one.has_next_page, one.has_previous_page),
+            (3, true, false)
+        );
         let two = page(3, Some(&one.edges[2].cursor));
-        assert_eq!(two.edges.iter().map(|edge| edge.node).collect::<Vec<_>>(), vec![3, 4]);
+        assert_eq!(
+            two.edges.iter().map(|edge| edge.node).collect::<Vec<_>>(),
+            vec![3, 4]
+        );
         assert_eq!((two.has_next_page, two.has_previous_page), (false, true));
         assert!(cut_counted(items, (None, Some("%%")), ToString::to_string, |n| n).is_err());
     }

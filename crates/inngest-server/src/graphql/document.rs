@@ -3,7 +3,9 @@
 
 use async_graphql::{
     Request, ServerError, Variables,
-    parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection},
+    parser::types::{
+        DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+    },
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -33,12 +35,16 @@ pub(crate) struct Parameters {
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
-    pub(crate) error: ServerError,
+    pub(crate) error: Box<ServerError>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, error: ServerError::new(message, None) }
+        Self {
+            status,
+            code,
+            error: Box::new(ServerError::new(message, None)),
+        }
     }
 
     fn bad(message: impl Into<String>) -> Self {
@@ -54,7 +60,13 @@ pub(crate) struct Prepared {
 
 /// Reads the body of a POST.
 pub(crate) fn read(body: &[u8]) -> Result<Parameters, Refusal> {
-    let malformed = |_| Refusal::new(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "the body is not JSON");
+    let malformed = |_| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "BAD_USER_INPUT",
+            "the body is not JSON",
+        )
+    };
     let value: Value = serde_json::from_slice(body).map_err(malformed)?;
     parameters(value)
 }
@@ -62,10 +74,11 @@ pub(crate) fn read(body: &[u8]) -> Result<Parameters, Refusal> {
 /// Reads the payload of a `subscribe` message.
 pub(crate) fn parameters(value: Value) -> Result<Parameters, Refusal> {
     match &value {
-        Value::Array(_) => Err(Refusal::bad("several operations in one request are not supported")),
-        Value::Object(_) => {
-            serde_json::from_value(value).map_err(|error| Refusal::bad(format!("the request has the wrong shape: {error}")))
-        }
+        Value::Array(_) => Err(Refusal::bad(
+            "several operations in one request are not supported",
+        )),
+        Value::Object(_) => serde_json::from_value(value)
+            .map_err(|error| Refusal::bad(format!("the request has the wrong shape: {error}"))),
         _ => Err(Refusal::bad("the request must be a JSON object")),
     }
 }
@@ -73,55 +86,121 @@ pub(crate) fn parameters(value: Value) -> Result<Parameters, Refusal> {
 /// Parses the document and finds the operation.
 pub(crate) fn prepare(parameters: Parameters) -> Result<Prepared, Refusal> {
     if parameters.document_id.is_some() {
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "DOCUMENT_NOT_FOUND", "no document has this id; send its text"));
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "DOCUMENT_NOT_FOUND",
+            "no document has this id; send its text",
+        ));
     }
-    let query = parameters.query.filter(|query| !query.trim().is_empty()).ok_or_else(|| Refusal::bad("`query` is missing"))?;
+    let query = parameters
+        .query
+        .filter(|query| !query.trim().is_empty())
+        .ok_or_else(|| Refusal::bad("`query` is missing"))?;
     if query.len() > limits::DOCUMENT_BYTES {
-        let message = format!("the document has {} bytes; at most {} are allowed", query.len(), limits::DOCUMENT_BYTES);
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "OPERATION_TOO_LARGE", message));
+        let message = format!(
+            "the document has {} bytes; at most {} are allowed",
+            query.len(),
+            limits::DOCUMENT_BYTES
+        );
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "OPERATION_TOO_LARGE",
+            message,
+        ));
     }
     if nesting(&query) > BRACKETS {
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "OPERATION_TOO_DEEP", "the document is nested too deep"));
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "OPERATION_TOO_DEEP",
+            "the document is nested too deep",
+        ));
     }
-    let mut request = Request::new(query).variables(Variables::from_json(parameters.variables.unwrap_or_default().into()));
+    let variables = parameters.variables.unwrap_or_default();
+    let mut request = Request::new(query);
     let document = match request.parsed_query() {
         Ok(document) => document,
-        Err(error) => return Err(Refusal { status: StatusCode::BAD_REQUEST, code: "GRAPHQL_PARSE_FAILED", error }),
+        Err(error) => {
+            return Err(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                code: "GRAPHQL_PARSE_FAILED",
+                error: Box::new(error),
+            });
+        }
     };
     let name = parameters.operation_name.filter(|name| !name.is_empty());
-    let kind = check(document, name.as_deref())?;
+    let kind = check(document, name.as_deref(), &variables)?;
     if let Some(name) = name {
         request = request.operation_name(name);
     }
-    Ok(Prepared { request, kind })
+    Ok(Prepared {
+        request: request.variables(Variables::from_json(Value::Object(variables))),
+        kind,
+    })
 }
 
-fn check(document: &ExecutableDocument, name: Option<&str>) -> Result<OperationType, Refusal> {
+fn check(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+    variables: &Map<String, Value>,
+) -> Result<OperationType, Refusal> {
     let operation = selected(document, name)?;
-    let fields = root_fields(document, &operation.selection_set.node.items, &mut Vec::new());
-    match operation.ty {
-        OperationType::Subscription if fields != 1 => {
-            Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "GRAPHQL_VALIDATION_FAILED", "a subscription has exactly one root field"))
+    // The library would notice a missing variable only in the field that uses it.
+    for definition in &operation.variable_definitions {
+        let (name, wanted) = (definition.node.name.node.as_str(), &definition.node);
+        let is_given = variables.get(name).is_some_and(|value| !value.is_null());
+        if !is_given && !wanted.var_type.node.nullable && wanted.default_value.is_none() {
+            return Err(Refusal::bad(format!(
+                "the variable `${name}` needs a value"
+            )));
         }
+    }
+    let fields = root_fields(
+        document,
+        &operation.selection_set.node.items,
+        &mut Vec::new(),
+    );
+    match operation.ty {
+        OperationType::Subscription if fields != 1 => Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "GRAPHQL_VALIDATION_FAILED",
+            "a subscription has exactly one root field",
+        )),
         OperationType::Mutation if fields > limits::MUTATION_FIELDS => {
-            let message = format!("a mutation may have at most {} root fields", limits::MUTATION_FIELDS);
-            Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "OPERATION_TOO_LARGE", message))
+            let message = format!(
+                "a mutation may have at most {} root fields",
+                limits::MUTATION_FIELDS
+            );
+            Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "OPERATION_TOO_LARGE",
+                message,
+            ))
         }
         kind => Ok(kind),
     }
 }
 
-fn selected<'a>(document: &'a ExecutableDocument, name: Option<&str>) -> Result<&'a OperationDefinition, Refusal> {
+fn selected<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'a OperationDefinition, Refusal> {
     match (&document.operations, name) {
         (DocumentOperations::Single(operation), None) => Ok(&operation.node),
-        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
-            operations.values().next().map(|operation| &operation.node).ok_or_else(|| Refusal::bad("the document has no operation"))
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => operations
+            .values()
+            .next()
+            .map(|operation| &operation.node)
+            .ok_or_else(|| Refusal::bad("the document has no operation")),
+        (_, None) => Err(Refusal::bad(
+            "the document has several operations; `operationName` must name one",
+        )),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations
+            .get(name)
+            .map(|operation| &operation.node)
+            .ok_or_else(|| Refusal::bad(format!("there is no operation `{name}`"))),
+        (DocumentOperations::Single(_), Some(name)) => {
+            Err(Refusal::bad(format!("there is no operation `{name}`")))
         }
-        (_, None) => Err(Refusal::bad("the document has several operations; `operationName` must name one")),
-        (DocumentOperations::Multiple(operations), Some(name)) => {
-            operations.get(name).map(|operation| &operation.node).ok_or_else(|| Refusal::bad(format!("there is no operation `{name}`")))
-        }
-        (DocumentOperations::Single(_), Some(name)) => Err(Refusal::bad(format!("there is no operation `{name}`"))),
     }
 }
 
@@ -135,13 +214,16 @@ fn root_fields<'a>(
     for item in items {
         count += match &item.node {
             Selection::Field(_) => 1,
-            Selection::InlineFragment(fragment) => root_fields(document, &fragment.node.selection_set.node.items, entered),
+            Selection::InlineFragment(fragment) => {
+                root_fields(document, &fragment.node.selection_set.node.items, entered)
+            }
             Selection::FragmentSpread(spread) => {
                 let name = spread.node.fragment_name.node.as_str();
                 match document.fragments.get(name) {
                     Some(fragment) if !entered.contains(&name) => {
                         entered.push(name);
-                        let inside = root_fields(document, &fragment.node.selection_set.node.items, entered);
+                        let inside =
+                            root_fields(document, &fragment.node.selection_set.node.items, entered);
                         entered.pop();
                         inside
                     }
@@ -168,7 +250,12 @@ fn nesting(text: &str) -> usize {
                 deepest = deepest.max(depth);
             }
             b'}' | b')' | b']' => depth = depth.saturating_sub(1),
-            b'#' => at += bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len() - at),
+            b'#' => {
+                at += bytes[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b'\n' | b'\r'))
+                    .unwrap_or(bytes.len() - at)
+            }
             b'"' => {
                 at = end_of_string(bytes, at);
                 continue;
@@ -187,7 +274,13 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + quote.len();
     while at < bytes.len() {
         if bytes[at] == b'\\' {
-            at += if is_block && bytes[at..].starts_with(b"\\\"\"\"") { 4 } else if is_block { 1 } else { 2 };
+            at += if is_block && bytes[at..].starts_with(b"\\\"\"\"") {
+                4
+            } else if is_block {
+                1
+            } else {
+                2
+            };
         } else if bytes[at..].starts_with(quote) {
             return at + quote.len();
         } else if !is_block && matches!(bytes[at], b'\n' | b'\r') {
@@ -204,7 +297,10 @@ mod tests {
     use super::*;
 
     fn outcome(body: &str) -> Result<OperationType, (u16, &'static str)> {
-        read(body.as_bytes()).and_then(prepare).map(|prepared| prepared.kind).map_err(|refusal| (refusal.status.as_u16(), refusal.code))
+        read(body.as_bytes())
+            .and_then(prepare)
+            .map(|prepared| prepared.kind)
+            .map_err(|refusal| (refusal.status.as_u16(), refusal.code))
     }
 
     #[test]
@@ -215,21 +311,60 @@ mod tests {
             ("[]".to_owned(), (422, "BAD_USER_INPUT")),
             ("{}".to_owned(), (422, "BAD_USER_INPUT")),
             (r#"{"query":1}"#.to_owned(), (422, "BAD_USER_INPUT")),
-            (r#"{"documentId":"sha256:1"}"#.to_owned(), (404, "DOCUMENT_NOT_FOUND")),
+            (
+                r#"{"documentId":"sha256:1"}"#.to_owned(),
+                (404, "DOCUMENT_NOT_FOUND"),
+            ),
             (query("{ a"), (400, "GRAPHQL_PARSE_FAILED")),
-            (query(&format!("{{ a }} #{}", "x".repeat(70_000))), (422, "OPERATION_TOO_LARGE")),
+            (
+                query(&format!("{{ a }} #{}", "x".repeat(70_000))),
+                (422, "OPERATION_TOO_LARGE"),
+            ),
             (query(&"{a".repeat(30_000)), (422, "OPERATION_TOO_DEEP")),
-            (query("query A { a } query B { b }"), (422, "BAD_USER_INPUT")),
-            (r#"{"query":"query A { a }","operationName":"B"}"#.to_owned(), (422, "BAD_USER_INPUT")),
-            (query("subscription { a b }"), (422, "GRAPHQL_VALIDATION_FAILED")),
-            (query("subscription { ...F } fragment F on Subscription { a b }"), (422, "GRAPHQL_VALIDATION_FAILED")),
-            (query("subscription { ...F } fragment F on Subscription { ...F }"), (422, "GRAPHQL_VALIDATION_FAILED")),
-            (query(&format!("mutation {{ {} }}", (0..21).map(|n| format!("a{n}: a ")).collect::<String>())), (422, "OPERATION_TOO_LARGE")),
+            (
+                query("query A { a } query B { b }"),
+                (422, "BAD_USER_INPUT"),
+            ),
+            (
+                r#"{"query":"query A { a }","operationName":"B"}"#.to_owned(),
+                (422, "BAD_USER_INPUT"),
+            ),
+            (
+                query("query ($id: ID!) { a(id: $id) }"),
+                (422, "BAD_USER_INPUT"),
+            ),
+            (
+                query("subscription { a b }"),
+                (422, "GRAPHQL_VALIDATION_FAILED"),
+            ),
+            (
+                query("subscription { ...F } fragment F on Subscription { a b }"),
+                (422, "GRAPHQL_VALIDATION_FAILED"),
+            ),
+            (
+                query("subscription { ...F } fragment F on Subscription { ...F }"),
+                (422, "GRAPHQL_VALIDATION_FAILED"),
+            ),
+            (
+                query(&format!(
+                    "mutation {{ {} }}",
+                    (0..21).map(|n| format!("a{n}: a ")).collect::<String>()
+                )),
+                (422, "OPERATION_TOO_LARGE"),
+            ),
         ] {
-            assert_eq!(outcome(&body), Err(expected), "{}", &body[..body.len().min(80)]);
+            assert_eq!(
+                outcome(&body),
+                Err(expected),
+                "{}",
+                &body[..body.len().min(80)]
+            );
         }
         assert_eq!(outcome(&query("{ a }")), Ok(OperationType::Query));
-        assert_eq!(outcome(r#"{"query":"query A { a } mutation B { b }","operationName":"B"}"#), Ok(OperationType::Mutation));
+        assert_eq!(
+            outcome(r#"{"query":"query A { a } mutation B { b }","operationName":"B"}"#),
+            Ok(OperationType::Mutation)
+        );
     }
 
     #[test]

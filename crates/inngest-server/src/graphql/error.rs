@@ -16,7 +16,11 @@ pub(crate) fn as_error(error: &ServiceError, request_id: &str) -> Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code(error));
     extensions.set("reason", error.code());
-    Error { message: shown(error, request_id), source: None, extensions: Some(extensions) }
+    Error {
+        message: shown(error, request_id),
+        source: None,
+        extensions: Some(extensions),
+    }
 }
 
 /// An argument that the schema allows but we do not.
@@ -26,20 +30,29 @@ pub(crate) fn bad_input(message: impl Into<String>) -> Error {
 
 /// A cursor that is not one of ours.
 pub(crate) fn bad_cursor() -> Error {
-    with_code("INVALID_CURSOR", "this cursor is not one of ours; start again without it")
+    with_code(
+        "INVALID_CURSOR",
+        "this cursor is not one of ours; start again without it",
+    )
 }
 
 fn with_code(code: &'static str, message: impl Into<String>) -> Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code);
-    Error { message: message.into(), source: None, extensions: Some(extensions) }
+    Error {
+        message: message.into(),
+        source: None,
+        extensions: Some(extensions),
+    }
 }
 
 /// The code of a top-level error.
 pub(crate) fn code(error: &ServiceError) -> &'static str {
     match error.kind() {
         Kind::Malformed if error.code() == "invalid_cursor" => "INVALID_CURSOR",
-        Kind::Malformed | Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::TooLarge => "BAD_USER_INPUT",
+        Kind::Malformed | Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
+            "BAD_USER_INPUT"
+        }
         Kind::Unauthenticated => "UNAUTHENTICATED",
         Kind::Forbidden => "FORBIDDEN",
         Kind::Limited => "RATE_LIMITED",
@@ -49,7 +62,10 @@ pub(crate) fn code(error: &ServiceError) -> &'static str {
 }
 
 /// A lookup whose "not found" is null. The outer option keeps one failing field from blanking its parent.
-pub(crate) fn nullable<T>(ctx: &Context<'_>, found: Result<T, ServiceError>) -> Option<Result<T, Error>> {
+pub(crate) fn nullable<T>(
+    ctx: &Context<'_>,
+    found: Result<T, ServiceError>,
+) -> Option<Result<T, Error>> {
     match found {
         Ok(value) => Some(Ok(value)),
         Err(error) if error.kind() == Kind::NotFound => None,

@@ -31,13 +31,34 @@ use crate::{
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
+/// A page to try operations out and to read the schema, in one piece: it loads nothing.
+const EXPLORER: &str = concat!(
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">",
+    "<link rel=\"icon\" href=\"data:,\"><title>GraphQL</title><style>",
+    include_str!("explorer/style.css"),
+    "</style></head><body>",
+    include_str!("explorer/page.html"),
+    "<script type=\"module\">",
+    include_str!("explorer/page.js"),
+    "</script></body></html>",
+);
+/// What that page may do: be itself, and talk to the server that it came from.
+const EXPLORER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// `POST /graphql`.
 pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let request_id = RequestId::of(&parts.extensions);
     let Some(media) = acceptable(&parts.headers) else {
         let message = format!("answers are {GRAPHQL_JSON} or {JSON}");
-        return Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message, &request_id).into_response();
+        return Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            message,
+            &request_id,
+        )
+        .into_response();
     };
     let (status, answer) = match execute(&state, &parts.headers, body, &request_id).await {
         Ok(done) => done,
@@ -46,38 +67,88 @@ pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Res
     respond(status, &answer, media)
 }
 
-async fn execute(state: &AppState, headers: &HeaderMap, body: Body, request_id: &str) -> Result<(StatusCode, Answer), Refusal> {
+async fn execute(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    request_id: &str,
+) -> Result<(StatusCode, Answer), Refusal> {
     if !is_json(headers) {
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", "the body must be application/json"));
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+            "the body must be application/json",
+        ));
     }
-    let actor = auth::actor(state, headers).map_err(|error| Refusal::new(status(error.kind()), code(&error), shown(&error, request_id)))?;
+    let actor = auth::actor(state, headers).map_err(|error| {
+        Refusal::new(
+            status(error.kind()),
+            code(&error),
+            shown(&error, request_id),
+        )
+    })?;
     let body = body::read(headers, body, state.settings.graphql_body_bytes)
         .await
-        .map_err(|problem| Refusal::new(problem.status(), "OPERATION_TOO_LARGE", problem.message()))?;
+        .map_err(|problem| {
+            Refusal::new(problem.status(), "OPERATION_TOO_LARGE", problem.message())
+        })?;
     let prepared = document::prepare(document::read(&body)?)?;
     if prepared.kind == OperationType::Subscription {
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", "subscriptions need a websocket on this path"));
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "BAD_USER_INPUT",
+            "subscriptions need a websocket on this path",
+        ));
     }
-    run(state, prepared, Asking { services: state.services.clone(), actor, request_id: request_id.to_owned() }).await
+    run(
+        state,
+        prepared,
+        Asking {
+            services: state.services.clone(),
+            actor,
+            request_id: request_id.to_owned(),
+        },
+    )
+    .await
 }
 
 /// Executes one query or mutation within its time.
-pub(crate) async fn run(state: &AppState, prepared: Prepared, asking: Asking) -> Result<(StatusCode, Answer), Refusal> {
+pub(crate) async fn run(
+    state: &AppState,
+    prepared: Prepared,
+    asking: Asking,
+) -> Result<(StatusCode, Answer), Refusal> {
     let stage = Stage::default();
     let request_id = asking.request_id.clone();
-    let time = if prepared.kind == OperationType::Mutation { limits::MUTATION_TIME } else { limits::QUERY_TIME };
-    let request = prepared.request.data(stage.clone()).data(loaders::loaders(asking.clone())).data(asking);
+    let time = if prepared.kind == OperationType::Mutation {
+        limits::MUTATION_TIME
+    } else {
+        limits::QUERY_TIME
+    };
+    let request = prepared
+        .request
+        .data(stage.clone())
+        .data(loaders::loaders(asking.clone()))
+        .data(asking);
     let execution = AssertUnwindSafe(state.schema.execute(request)).catch_unwind();
     match tokio::time::timeout(time, execution).await {
         Ok(Ok(response)) => Ok(response::finish(response, &stage, &request_id)),
         Ok(Err(_)) => {
             tracing::error!(request.id = request_id, "a resolver panicked");
             let message = "something went wrong on our side; the request id names the log entry";
-            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message))
+            Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "INTERNAL",
+                message,
+            ))
         }
         Err(_) => {
             let message = format!("the operation took longer than {} s", time.as_secs());
-            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", message))
+            Err(Refusal::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "TIMEOUT",
+                message,
+            ))
         }
     }
 }
@@ -86,7 +157,14 @@ fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response
     let body = serde_json::to_vec(answer).expect("answers hold only JSON values");
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(if media == JSON { "application/json; charset=utf-8" } else { "application/graphql-response+json; charset=utf-8" }));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(if media == JSON {
+            "application/json; charset=utf-8"
+        } else {
+            "application/graphql-response+json; charset=utf-8"
+        }),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(header::VARY, HeaderValue::from_static("Accept"));
     if status == StatusCode::UNAUTHORIZED {
@@ -98,13 +176,24 @@ fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response
 
 /// Whether the body is declared as JSON; anything else could be sent by a foreign page without being asked first.
 fn is_json(headers: &HeaderMap) -> bool {
-    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    declared.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON))
+    let declared = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    declared
+        .split(';')
+        .next()
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON))
 }
 
 /// The media type of the answer; none when the client takes neither.
 fn acceptable(headers: &HeaderMap) -> Option<&'static str> {
-    let mut listed = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).peekable();
+    let mut listed = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .peekable();
     if listed.peek().is_none() {
         return Some(GRAPHQL_JSON);
     }
@@ -112,7 +201,12 @@ fn acceptable(headers: &HeaderMap) -> Option<&'static str> {
     for entry in listed {
         let mut parts = entry.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let is_refused = parts.any(|part| matches!(part.to_ascii_lowercase().as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let is_refused = parts.any(|part| {
+            matches!(
+                part.to_ascii_lowercase().as_str(),
+                "q=0" | "q=0.0" | "q=0.00" | "q=0.000"
+            )
+        });
         if is_refused {
             continue;
         }
@@ -129,7 +223,10 @@ fn acceptable(headers: &HeaderMap) -> Option<&'static str> {
 pub(crate) async fn get(State(state): State<AppState>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let request_id = RequestId::of(&parts.extensions);
-    let wants_socket = parts.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    let wants_socket = parts
+        .headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
         || parts.extensions.get::<hyper::ext::Protocol>().is_some();
     if wants_socket {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
@@ -138,16 +235,30 @@ pub(crate) async fn get(State(state): State<AppState>, request: Request) -> Resp
         };
     }
     if state.settings.dev {
-        return Html(include_str!("explorer.html")).into_response();
+        return (
+            [(header::CONTENT_SECURITY_POLICY, EXPLORER_POLICY)],
+            Html(EXPLORER),
+        )
+            .into_response();
     }
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "GraphQL is served by POST and by websocket", &request_id).into_response()
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "GraphQL is served by POST and by websocket",
+        &request_id,
+    )
+    .into_response()
 }
 
 /// `GET /graphql/schema.graphql`: the schema as text, for callers who may use it.
 pub(crate) async fn schema_text(State(state): State<AppState>, request: Request) -> Response {
     let request_id = RequestId::of(request.extensions());
     match auth::actor(&state, request.headers()) {
-        Ok(_) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], super::sdl()).into_response(),
+        Ok(_) => (
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            super::sdl(),
+        )
+            .into_response(),
         Err(error) => Problem::of(&error, &request_id).into_response(),
     }
 }
@@ -162,9 +273,15 @@ mod tests {
             (None, Some(GRAPHQL_JSON)),
             (Some("*/*"), Some(GRAPHQL_JSON)),
             (Some("application/json"), Some(JSON)),
-            (Some("application/json, application/graphql-response+json"), Some(GRAPHQL_JSON)),
+            (
+                Some("application/json, application/graphql-response+json"),
+                Some(GRAPHQL_JSON),
+            ),
             (Some("application/json, */*;q=0.1"), Some(GRAPHQL_JSON)),
-            (Some("application/graphql-response+json;q=0, application/json"), Some(JSON)),
+            (
+                Some("application/graphql-response+json;q=0, application/json"),
+                Some(JSON),
+            ),
             (Some("text/html"), None),
         ] {
             let mut headers = HeaderMap::new();

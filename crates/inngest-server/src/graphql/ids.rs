@@ -40,10 +40,18 @@ impl GlobalId for RunId {
 pub(crate) fn parse<T: GlobalId>(id: &ID) -> Result<T, Error> {
     let native = match id.split_once('_') {
         Some((prefix, native)) if prefix == T::PREFIX => native,
-        Some(_) => return Err(bad_input(format!("`{}` does not begin with `{}_`", cut(id), T::PREFIX))),
+        Some(_) => {
+            return Err(bad_input(format!(
+                "`{}` does not begin with `{}_`",
+                cut(id),
+                T::PREFIX
+            )));
+        }
         None => id.as_str(),
     };
-    native.parse().map_err(|_| bad_input(format!("`{}` is not an id of this kind", cut(id))))
+    native
+        .parse()
+        .map_err(|_| bad_input(format!("`{}` is not an id of this kind", cut(id))))
 }
 
 pub(crate) fn parse_all<T: GlobalId>(ids: &[ID]) -> Result<Vec<T>, Error> {
@@ -103,16 +111,27 @@ mod tests {
         let run = RunId::from_raw(ulid::Ulid(7));
         assert_eq!(parse::<RunId>(&run.global()).unwrap(), run);
         assert_eq!(parse::<RunId>(&ID(run.to_string())).unwrap(), run);
-        for bad in [ID(format!("evt_{run}")), ID("run_x".into()), ID(String::new()), DEFAULT_ENV.global()] {
+        for bad in [
+            ID(format!("evt_{run}")),
+            ID("run_x".into()),
+            ID(String::new()),
+            DEFAULT_ENV.global(),
+        ] {
             assert!(parse::<RunId>(&bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn any_global_id_names_its_target() {
-        let (run, hash) = (RunId::from_raw(ulid::Ulid(7)), StepId::parse("abc").unwrap());
+        let (run, hash) = (
+            RunId::from_raw(ulid::Ulid(7)),
+            StepId::parse("abc").unwrap(),
+        );
         assert_eq!(target(&step(run, &hash)), Some(Target::Step(run, hash)));
-        assert_eq!(target(&DEFAULT_ENV.global()), Some(Target::Environment(DEFAULT_ENV)));
+        assert_eq!(
+            target(&DEFAULT_ENV.global()),
+            Some(Target::Environment(DEFAULT_ENV))
+        );
         assert_eq!(target(&ID(run.to_string())), None);
         assert_eq!(target(&ID("zzz_1".into())), None);
     }

@@ -16,7 +16,7 @@ use inngest_core::{
     ids::{AppId, EventId, FunctionId, RunId},
     run::{Run, StepRecord},
 };
-use inngest_services::{Error as ServiceError, FailedAttempt};
+use inngest_services::{Error as ServiceError, FailedAttempt, Kind, Reason};
 
 use crate::graphql::{asking::Asking, error::failed};
 
@@ -35,26 +35,47 @@ pub(crate) struct AttemptsOf(pub(crate) RunId);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RunsOf(pub(crate) EventId);
 
+/// Why a run is where it is. There is no batch behind it, but each run is asked about once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ReasonsOf(pub(crate) RunId);
+
 pub(crate) fn loaders(asking: Asking) -> DataLoader<Batches> {
-    DataLoader::new(Batches(asking), TokioSpawner::current(), TokioTimer::default()).max_batch_size(500)
+    DataLoader::new(
+        Batches(asking),
+        TokioSpawner::current(),
+        TokioTimer::default(),
+    )
+    .max_batch_size(500)
 }
 
 /// Loads one value by its key; `None` when there is none or it is not the caller's to see.
-pub(crate) async fn load<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>, Error>
+pub(crate) async fn load<K>(
+    ctx: &Context<'_>,
+    key: K,
+) -> Result<Option<<Batches as Loader<K>>::Value>, Error>
 where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Batches: Loader<K, Error = Arc<ServiceError>>,
 {
-    ctx.data_unchecked::<DataLoader<Batches>>().load_one(key).await.map_err(|error| failed(ctx, &error))
+    ctx.data_unchecked::<DataLoader<Batches>>()
+        .load_one(key)
+        .await
+        .map_err(|error| failed(ctx, &error))
 }
 
 /// Loads many values by their keys.
-pub(crate) async fn load_many<K>(ctx: &Context<'_>, keys: Vec<K>) -> Result<HashMap<K, <Batches as Loader<K>>::Value>, Error>
+pub(crate) async fn load_many<K>(
+    ctx: &Context<'_>,
+    keys: Vec<K>,
+) -> Result<HashMap<K, <Batches as Loader<K>>::Value>, Error>
 where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Batches: Loader<K, Error = Arc<ServiceError>>,
 {
-    ctx.data_unchecked::<DataLoader<Batches>>().load_many(keys).await.map_err(|error| failed(ctx, &error))
+    ctx.data_unchecked::<DataLoader<Batches>>()
+        .load_many(keys)
+        .await
+        .map_err(|error| failed(ctx, &error))
 }
 
 impl Loader<AppId> for Batches {
@@ -70,8 +91,16 @@ impl Loader<FunctionId> for Batches {
     type Value = Function;
     type Error = Arc<ServiceError>;
 
-    async fn load(&self, keys: &[FunctionId]) -> Result<HashMap<FunctionId, Function>, Self::Error> {
-        Ok(self.0.services.functions().get_many(&self.0.actor, keys).await?)
+    async fn load(
+        &self,
+        keys: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Function>, Self::Error> {
+        Ok(self
+            .0
+            .services
+            .functions()
+            .get_many(&self.0.actor, keys)
+            .await?)
     }
 }
 
@@ -80,7 +109,12 @@ impl Loader<EventId> for Batches {
     type Error = Arc<ServiceError>;
 
     async fn load(&self, keys: &[EventId]) -> Result<HashMap<EventId, Event>, Self::Error> {
-        Ok(self.0.services.events().get_many(&self.0.actor, keys).await?)
+        Ok(self
+            .0
+            .services
+            .events()
+            .get_many(&self.0.actor, keys)
+            .await?)
     }
 }
 
@@ -91,7 +125,10 @@ impl Loader<StepsOf> for Batches {
     async fn load(&self, keys: &[StepsOf]) -> Result<HashMap<StepsOf, Self::Value>, Self::Error> {
         let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
         let found = self.0.services.runs().steps_of(&self.0.actor, &ids).await?;
-        Ok(found.into_iter().map(|(id, steps)| (StepsOf(id), steps)).collect())
+        Ok(found
+            .into_iter()
+            .map(|(id, steps)| (StepsOf(id), steps))
+            .collect())
     }
 }
 
@@ -99,10 +136,21 @@ impl Loader<AttemptsOf> for Batches {
     type Value = Vec<FailedAttempt>;
     type Error = Arc<ServiceError>;
 
-    async fn load(&self, keys: &[AttemptsOf]) -> Result<HashMap<AttemptsOf, Self::Value>, Self::Error> {
+    async fn load(
+        &self,
+        keys: &[AttemptsOf],
+    ) -> Result<HashMap<AttemptsOf, Self::Value>, Self::Error> {
         let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
-        let found = self.0.services.runs().attempts_of(&self.0.actor, &ids).await?;
-        Ok(found.into_iter().map(|(id, attempts)| (AttemptsOf(id), attempts)).collect())
+        let found = self
+            .0
+            .services
+            .runs()
+            .attempts_of(&self.0.actor, &ids)
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|(id, attempts)| (AttemptsOf(id), attempts))
+            .collect())
     }
 }
 
@@ -112,7 +160,35 @@ impl Loader<RunsOf> for Batches {
 
     async fn load(&self, keys: &[RunsOf]) -> Result<HashMap<RunsOf, Self::Value>, Self::Error> {
         let ids: Vec<EventId> = keys.iter().map(|key| key.0).collect();
-        let found = self.0.services.runs().of_events(&self.0.actor, &ids).await?;
-        Ok(found.into_iter().map(|(id, runs)| (RunsOf(id), runs)).collect())
+        let found = self
+            .0
+            .services
+            .runs()
+            .of_events(&self.0.actor, &ids)
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|(id, runs)| (RunsOf(id), runs))
+            .collect())
+    }
+}
+
+impl Loader<ReasonsOf> for Batches {
+    type Value = Arc<Vec<Reason>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[ReasonsOf],
+    ) -> Result<HashMap<ReasonsOf, Self::Value>, Self::Error> {
+        let mut found = HashMap::with_capacity(keys.len());
+        for key in keys {
+            match self.0.services.runs().explain(&self.0.actor, key.0).await {
+                Ok(reasons) => drop(found.insert(*key, Arc::new(reasons))),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
     }
 }

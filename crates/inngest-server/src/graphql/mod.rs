@@ -57,11 +57,19 @@ pub(crate) mod limits {
 pub(crate) fn schema() -> ApiSchema {
     Schema::build(Query, Mutation::new(), Subscription)
         .register_output_type::<objects::feed::FeedMessage>()
-        .override_output_type_description::<Page<objects::app::AppObject, Counted>>("A page of apps.")
+        .override_output_type_description::<Page<objects::app::AppObject, Counted>>(
+            "A page of apps.",
+        )
         .override_output_type_description::<Page<objects::event::EventObject>>("A page of events.")
-        .override_output_type_description::<Page<objects::function::FunctionObject, Counted>>("A page of functions.")
-        .override_output_type_description::<Page<objects::run::RunObject, RunPage>>("A page of runs.")
-        .override_output_type_description::<Page<objects::step::StepObject, Counted>>("A page of steps.")
+        .override_output_type_description::<Page<objects::function::FunctionObject, Counted>>(
+            "A page of functions.",
+        )
+        .override_output_type_description::<Page<objects::run::RunObject, RunPage>>(
+            "A page of runs.",
+        )
+        .override_output_type_description::<Page<objects::step::StepObject, Counted>>(
+            "A page of steps.",
+        )
         .limit_depth(limits::DEPTH)
         .limit_complexity(limits::COMPLEXITY)
         .limit_aliases(limits::ALIASES)

@@ -36,13 +36,21 @@ impl Query {
 
     /// Any object by global id; null when missing or not visible.
     #[graphql(complexity = "5 + child_complexity")]
-    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "Global id.")] id: ID) -> Option<Result<Node, Error>> {
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global id.")] id: ID,
+    ) -> Option<Result<Node, Error>> {
         node::find(ctx, &id).await
     }
 
     /// Up to 100 objects in the order of the ids.
     #[graphql(complexity = "5 + ids.len().min(NODES) * child_complexity")]
-    async fn nodes(&self, ctx: &Context<'_>, #[graphql(desc = "Global ids.")] ids: Vec<ID>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global ids.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>, Error> {
         if ids.len() > NODES {
             return Err(bad_input(format!("at most {NODES} ids at once")));
         }
@@ -57,38 +65,64 @@ impl Query {
         #[graphql(desc = "Unique name within the organization.")] slug: Option<String>,
     ) -> Option<EnvironmentObject> {
         let environment = EnvironmentObject::of(asking(ctx));
-        slug.is_none_or(|slug| slug == environment.slug_text()).then_some(environment)
+        slug.is_none_or(|slug| slug == environment.slug_text())
+            .then_some(environment)
     }
 
     /// An app by global id or UUID.
-    async fn app(&self, ctx: &Context<'_>, #[graphql(desc = "Global id or UUID.")] id: ID) -> Option<Result<AppObject, Error>> {
+    async fn app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global id or UUID.")] id: ID,
+    ) -> Option<Result<AppObject, Error>> {
         let id = match ids::parse::<AppId>(&id) {
             Ok(id) => id,
             Err(error) => return Some(Err(error)),
         };
-        load(ctx, id).await.transpose().map(|found| found.map(AppObject))
+        load(ctx, id)
+            .await
+            .transpose()
+            .map(|found| found.map(AppObject))
     }
 
     /// A function by global id or UUID.
-    async fn function(&self, ctx: &Context<'_>, #[graphql(desc = "Global id or UUID.")] id: ID) -> Option<Result<FunctionObject, Error>> {
+    async fn function(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global id or UUID.")] id: ID,
+    ) -> Option<Result<FunctionObject, Error>> {
         let id = match ids::parse::<FunctionId>(&id) {
             Ok(id) => id,
             Err(error) => return Some(Err(error)),
         };
-        load(ctx, id).await.transpose().map(|found| found.map(FunctionObject))
+        load(ctx, id)
+            .await
+            .transpose()
+            .map(|found| found.map(FunctionObject))
     }
 
     /// An event by global id or ULID.
-    async fn event(&self, ctx: &Context<'_>, #[graphql(desc = "Global id or ULID.")] id: ID) -> Option<Result<EventObject, Error>> {
+    async fn event(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global id or ULID.")] id: ID,
+    ) -> Option<Result<EventObject, Error>> {
         let id = match ids::parse::<EventId>(&id) {
             Ok(id) => id,
             Err(error) => return Some(Err(error)),
         };
-        load(ctx, id).await.transpose().map(|found| found.map(EventObject))
+        load(ctx, id)
+            .await
+            .transpose()
+            .map(|found| found.map(EventObject))
     }
 
     /// A run by global id or ULID.
-    async fn run(&self, ctx: &Context<'_>, #[graphql(desc = "Global id or ULID.")] id: ID) -> Option<Result<RunObject, Error>> {
+    async fn run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Global id or ULID.")] id: ID,
+    ) -> Option<Result<RunObject, Error>> {
         match ids::parse::<RunId>(&id) {
             Ok(id) => run::find(ctx, id).await,
             Err(error) => Some(Err(error)),

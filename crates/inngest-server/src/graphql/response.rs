@@ -25,9 +25,18 @@ struct Extensions {
 impl Answer {
     /// An answer that is nothing but errors.
     pub(crate) fn refusal(refusal: Refusal, request_id: &str) -> Self {
-        let mut error = refusal.error;
-        error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", refusal.code);
-        Self { data: None, errors: vec![error], extensions: Extensions { request_id: request_id.to_owned() } }
+        let mut error = *refusal.error;
+        error
+            .extensions
+            .get_or_insert_with(ErrorExtensionValues::default)
+            .set("code", refusal.code);
+        Self {
+            data: None,
+            errors: vec![error],
+            extensions: Extensions {
+                request_id: request_id.to_owned(),
+            },
+        }
     }
 
     /// Whether the operation was not executed at all.
@@ -43,19 +52,40 @@ pub(crate) fn finish(response: Response, stage: &Stage, request_id: &str) -> (St
     for error in &mut errors {
         complete(error, executed, request_id);
     }
-    let extensions = Extensions { request_id: request_id.to_owned() };
+    let extensions = Extensions {
+        request_id: request_id.to_owned(),
+    };
     if executed {
-        return (StatusCode::OK, Answer { data: Some(response.data), errors, extensions });
+        return (
+            StatusCode::OK,
+            Answer {
+                data: Some(response.data),
+                errors,
+                extensions,
+            },
+        );
     }
-    (StatusCode::UNPROCESSABLE_ENTITY, Answer { data: None, errors, extensions })
+    (
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Answer {
+            data: None,
+            errors,
+            extensions,
+        },
+    )
 }
 
 fn complete(error: &mut ServerError, executed: bool, request_id: &str) {
-    if error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some()) {
+    if error
+        .extensions
+        .as_ref()
+        .is_some_and(|extensions| extensions.get("code").is_some())
+    {
         return;
     }
     // What the library says about arguments during execution; its messages are the only mark.
-    let is_about_input = error.message.starts_with("Failed to parse") || error.message.starts_with("Invalid value for argument");
+    let is_about_input = error.message.starts_with("Failed to parse")
+        || error.message.starts_with("Invalid value for argument");
     let code = match (executed, is_about_input) {
         (false, _) => "GRAPHQL_VALIDATION_FAILED",
         (true, true) => "BAD_USER_INPUT",
@@ -63,9 +93,13 @@ fn complete(error: &mut ServerError, executed: bool, request_id: &str) {
     };
     if code == "INTERNAL" {
         tracing::error!(request.id = request_id, error = %error.message, "a field failed without a code");
-        error.message = "something went wrong on our side; the request id names the log entry".to_owned();
+        error.message =
+            "something went wrong on our side; the request id names the log entry".to_owned();
     }
-    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", code);
+    error
+        .extensions
+        .get_or_insert_with(ErrorExtensionValues::default)
+        .set("code", code);
 }
 
 #[cfg(test)]

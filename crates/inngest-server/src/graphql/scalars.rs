@@ -12,9 +12,12 @@ pub(crate) struct DateTime(pub(crate) Timestamp);
 #[Scalar(name = "DateTime")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        let parsed = chrono::DateTime::parse_from_rfc3339(text)
-            .map_err(|_| InputValueError::custom("not an RFC 3339 time such as 2026-08-22T10:15:30.123Z"))?;
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
+            InputValueError::custom("not an RFC 3339 time such as 2026-08-22T10:15:30.123Z")
+        })?;
         Ok(Self(Timestamp::from_millis(parsed.timestamp_millis())))
     }
 
@@ -31,7 +34,9 @@ pub(crate) struct JsonScalar(pub(crate) Json);
 #[Scalar(name = "JSON")]
 impl ScalarType for JsonScalar {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let value = value.into_json().map_err(|_| InputValueError::custom("not a JSON value"))?;
+        let value = value
+            .into_json()
+            .map_err(|_| InputValueError::custom("not a JSON value"))?;
         Ok(Self(Json::from_value(&value)))
     }
 
@@ -141,7 +146,15 @@ mod tests {
 
     #[test]
     fn durations_use_the_largest_exact_unit() {
-        for (millis, text) in [(0, "0s"), (1, "1ms"), (30_000, "30s"), (90_000, "90s"), (120_000, "2m"), (7_200_000, "2h"), (604_800_000, "7d")] {
+        for (millis, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (30_000, "30s"),
+            (90_000, "90s"),
+            (120_000, "2m"),
+            (7_200_000, "2h"),
+            (604_800_000, "7d"),
+        ] {
             assert_eq!(DurationString::of(Duration::from_millis(millis)).0, text);
         }
     }

@@ -8,7 +8,9 @@ fn introspected() -> Value {
     let query = "{ __schema { queryType { name } mutationType { name } subscriptionType { name } types { kind name description
         fields(includeDeprecated: true) { name description args { name description type { kind ofType { name } } } type { kind name ofType { kind name } } }
         inputFields { name description } enumValues(includeDeprecated: true) { name description } } } }";
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let response = runtime.block_on(schema().execute(query));
     assert!(response.errors.is_empty(), "{:?}", response.errors);
     response.data.into_json().unwrap()["__schema"].take()
@@ -16,10 +18,14 @@ fn introspected() -> Value {
 
 fn own_types(schema: &Value) -> impl Iterator<Item = &Value> {
     let builtin = ["Boolean", "Float", "Int", "String", "ID"];
-    schema["types"].as_array().unwrap().iter().filter(move |kind| {
-        let name = kind["name"].as_str().unwrap();
-        !name.starts_with("__") && !builtin.contains(&name)
-    })
+    schema["types"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(move |kind| {
+            let name = kind["name"].as_str().unwrap();
+            !name.starts_with("__") && !builtin.contains(&name)
+        })
 }
 
 fn members<'a>(of: &'a Value, key: &str) -> &'a [Value] {
@@ -27,7 +33,10 @@ fn members<'a>(of: &'a Value, key: &str) -> &'a [Value] {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a developer asks a test to rewrite its file by a variable")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a developer asks a test to rewrite its file by a variable"
+)]
 fn schema_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema.graphql");
     let now = sdl();
@@ -36,7 +45,10 @@ fn schema_is_current() {
         return;
     }
     let stored = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(stored == now, "schema.graphql is stale: run the test schema_is_current with UPDATE_SCHEMA=1 and review the difference");
+    assert!(
+        stored == now,
+        "schema.graphql is stale: run the test schema_is_current with UPDATE_SCHEMA=1 and review the difference"
+    );
 }
 
 #[test]
@@ -55,7 +67,10 @@ fn every_element_has_a_description() {
             for member in members(kind, key) {
                 let path = format!("{name}.{}", member["name"].as_str().unwrap());
                 for argument in members(member, "args") {
-                    check(format!("{path}({})", argument["name"].as_str().unwrap()), argument);
+                    check(
+                        format!("{path}({})", argument["name"].as_str().unwrap()),
+                        argument,
+                    );
                 }
                 check(path, member);
             }
@@ -67,14 +82,27 @@ fn every_element_has_a_description() {
 #[test]
 fn mutations_take_one_input_and_return_one_payload() {
     let schema = introspected();
-    let mutation = own_types(&schema).find(|kind| kind["name"] == "Mutation").unwrap();
+    let mutation = own_types(&schema)
+        .find(|kind| kind["name"] == "Mutation")
+        .unwrap();
     for field in members(mutation, "fields") {
         let name = field["name"].as_str().unwrap();
         let capital = name[..1].to_uppercase() + &name[1..];
-        let arguments: Vec<&str> = members(field, "args").iter().map(|argument| argument["name"].as_str().unwrap()).collect();
+        let arguments: Vec<&str> = members(field, "args")
+            .iter()
+            .map(|argument| argument["name"].as_str().unwrap())
+            .collect();
         assert_eq!(arguments, ["input"], "{name}");
-        assert_eq!(field["args"][0]["type"]["ofType"]["name"], format!("{capital}Input"), "{name}");
-        assert_eq!(field["type"]["ofType"]["name"], format!("{capital}Payload"), "{name}");
+        assert_eq!(
+            field["args"][0]["type"]["ofType"]["name"],
+            format!("{capital}Input"),
+            "{name}"
+        );
+        assert_eq!(
+            field["type"]["ofType"]["name"],
+            format!("{capital}Payload"),
+            "{name}"
+        );
     }
 }
 
@@ -85,9 +113,15 @@ fn connections_are_paged_forward() {
         for field in members(kind, "fields") {
             let returned = field["type"]["ofType"]["name"].as_str().unwrap_or_default();
             if returned.ends_with("Connection") {
-                let arguments: Vec<&str> = members(field, "args").iter().map(|argument| argument["name"].as_str().unwrap()).collect();
+                let arguments: Vec<&str> = members(field, "args")
+                    .iter()
+                    .map(|argument| argument["name"].as_str().unwrap())
+                    .collect();
                 let path = format!("{}.{}", kind["name"], field["name"]);
-                assert!(arguments.contains(&"first") && arguments.contains(&"after"), "{path}: {arguments:?}");
+                assert!(
+                    arguments.contains(&"first") && arguments.contains(&"after"),
+                    "{path}: {arguments:?}"
+                );
             }
         }
     }
@@ -96,11 +130,16 @@ fn connections_are_paged_forward() {
 #[test]
 fn documents_of_tools_are_within_the_limits() {
     let nested = "{ environment { runs(first: 50, filter: {time: {from: \"2026-01-01T00:00:00Z\"}}) { nodes { id status function { name } steps(first: 20) { nodes { name status attempts { number } } } } } } }";
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let outcome = runtime.block_on(async {
         let stage = stage::Stage::default();
         // Without a caller the operation fails in its first resolver, but only after validation has accepted it.
-        let request = async_graphql::Request::new(format!("query A {nested} query B {{ __typename }}")).operation_name("B").data(stage.clone());
+        let request =
+            async_graphql::Request::new(format!("query A {nested} query B {{ __typename }}"))
+                .operation_name("B")
+                .data(stage.clone());
         schema().execute(request).await;
         stage.is_executed()
     });

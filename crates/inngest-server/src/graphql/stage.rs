@@ -41,11 +41,22 @@ impl Extension for Stages {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        next.run(ctx, query, variables).await.map_err(|error| coded(error, limit_code))
+        next.run(ctx, query, variables)
+            .await
+            .map_err(|error| coded(error, limit_code))
     }
 
-    async fn validation(&self, ctx: &ExtensionContext<'_>, next: NextValidation<'_>) -> Result<ValidationResult, Vec<ServerError>> {
-        let validated = next.run(ctx).await.map_err(|errors| errors.into_iter().map(|error| coded(error, validation_code)).collect::<Vec<_>>())?;
+    async fn validation(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        let validated = next.run(ctx).await.map_err(|errors| {
+            errors
+                .into_iter()
+                .map(|error| coded(error, validation_code))
+                .collect::<Vec<_>>()
+        })?;
         if let Some(stage) = ctx.data_opt::<Stage>() {
             stage.0.store(true, Ordering::Relaxed);
         }
@@ -55,13 +66,20 @@ impl Extension for Stages {
 
 fn coded(mut error: ServerError, code: fn(&str) -> &'static str) -> ServerError {
     let word = code(&error.message);
-    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", word);
+    error
+        .extensions
+        .get_or_insert_with(ErrorExtensionValues::default)
+        .set("code", word);
     error
 }
 
 /// The library names its limits in words only.
 fn limit_code(message: &str) -> &'static str {
-    if message.contains("recursion depth") { "OPERATION_TOO_DEEP" } else { "OPERATION_TOO_LARGE" }
+    if message.contains("recursion depth") {
+        "OPERATION_TOO_DEEP"
+    } else {
+        "OPERATION_TOO_LARGE"
+    }
 }
 
 fn validation_code(message: &str) -> &'static str {

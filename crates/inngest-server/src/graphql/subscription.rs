@@ -18,7 +18,7 @@ use crate::graphql::{
     objects::{
         environment::EnvironmentObject,
         feed::{FeedMessageKind, RunFeedUpdate, RunUpdate},
-        run::RunStatusEnum,
+        run_parts::RunStatusEnum,
     },
 };
 
@@ -47,12 +47,18 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The run.")] run_id: ID,
-        #[graphql(desc = "Position to resume from; the present state is sent first in any case.")] after: Option<String>,
+        #[graphql(desc = "Position to resume from; the present state is sent first in any case.")]
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<RunUpdate, Error>> + use<>, Error> {
         drop(after);
         let asking = asking(ctx).clone();
         let id: RunId = ids::parse(&run_id)?;
-        let runs = asking.services.live().watch_run(&asking.actor, id).await.map_err(|error| failed(ctx, &error))?;
+        let runs = asking
+            .services
+            .live()
+            .watch_run(&asking.actor, id)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
         Ok(runs.flat_map(move |run| {
             let now = asking.services.clock().now();
             stream::iter(match run {
@@ -78,9 +84,21 @@ impl Subscription {
         EnvironmentObject::check(&asking, &environment_id)?;
         let mut matching = Matching::new(filter.unwrap_or_default())?;
         // The state of a run changes, so states are compared here: a run that stops matching has to be taken back.
-        let wanted = ServiceFilter { functions: matching.functions.clone(), statuses: Vec::new() };
-        let changes = asking.services.live().watch_runs(&asking.actor, wanted).await.map_err(|error| failed(ctx, &error))?;
-        let first = if after.is_some() { FeedMessageKind::Reset } else { FeedMessageKind::Ready };
+        let wanted = ServiceFilter {
+            functions: matching.functions.clone(),
+            statuses: Vec::new(),
+        };
+        let changes = asking
+            .services
+            .live()
+            .watch_runs(&asking.actor, wanted)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
+        let first = if after.is_some() {
+            FeedMessageKind::Reset
+        } else {
+            FeedMessageKind::Ready
+        };
         let opening = RunFeedUpdate::bare(first, asking.services.clock().now());
         let updates = changes.filter_map(move |item| {
             let now = asking.services.clock().now();
@@ -116,12 +134,22 @@ struct Matching {
 
 impl Matching {
     fn new(filter: RunFeedFilter) -> Result<Self, Error> {
-        let functions = filter.function_ids.as_deref().map(ids::parse_all::<FunctionId>).transpose()?;
+        let functions = filter
+            .function_ids
+            .as_deref()
+            .map(ids::parse_all::<FunctionId>)
+            .transpose()?;
         Ok(Self {
-            statuses: filter.statuses.map(|list| list.into_iter().map(RunStatus::from).collect()),
+            statuses: filter
+                .statuses
+                .map(|list| list.into_iter().map(RunStatus::from).collect()),
             matches_nothing: functions.as_ref().is_some_and(Vec::is_empty),
             functions: functions.unwrap_or_default(),
-            apps: filter.app_ids.as_deref().map(ids::parse_all::<AppId>).transpose()?,
+            apps: filter
+                .app_ids
+                .as_deref()
+                .map(ids::parse_all::<AppId>)
+                .transpose()?,
             delivered: HashSet::new(),
         })
     }
@@ -129,10 +157,19 @@ impl Matching {
     /// What to say about a changed run; none when it does not concern this feed.
     fn judge(&mut self, run: &Run) -> Option<FeedMessageKind> {
         let matches = !self.matches_nothing
-            && self.statuses.as_ref().is_none_or(|statuses| statuses.contains(&run.status))
-            && self.apps.as_ref().is_none_or(|apps| apps.contains(&run.app));
+            && self
+                .statuses
+                .as_ref()
+                .is_none_or(|statuses| statuses.contains(&run.status))
+            && self
+                .apps
+                .as_ref()
+                .is_none_or(|apps| apps.contains(&run.app));
         if !matches {
-            return self.delivered.remove(&run.id).then_some(FeedMessageKind::Removed);
+            return self
+                .delivered
+                .remove(&run.id)
+                .then_some(FeedMessageKind::Removed);
         }
         if self.delivered.len() >= REMEMBERED && !self.delivered.contains(&run.id) {
             self.delivered.clear();
@@ -140,7 +177,11 @@ impl Matching {
         }
         let is_first = self.delivered.insert(run.id);
         let is_new = is_first && run.status == RunStatus::Queued;
-        Some(if is_new { FeedMessageKind::Created } else { FeedMessageKind::Updated })
+        Some(if is_new {
+            FeedMessageKind::Created
+        } else {
+            FeedMessageKind::Updated
+        })
     }
 }
 
@@ -176,11 +217,23 @@ mod tests {
 
     #[test]
     fn run_that_stops_matching_is_removed_once() {
-        let filter = RunFeedFilter { statuses: Some(vec![RunStatusEnum::Queued, RunStatusEnum::Running]), ..RunFeedFilter::default() };
+        let filter = RunFeedFilter {
+            statuses: Some(vec![RunStatusEnum::Queued, RunStatusEnum::Running]),
+            ..RunFeedFilter::default()
+        };
         let mut matching = Matching::new(filter).unwrap();
-        assert_eq!(matching.judge(&run(1, RunStatus::Queued)), Some(FeedMessageKind::Created));
-        assert_eq!(matching.judge(&run(1, RunStatus::Running)), Some(FeedMessageKind::Updated));
-        assert_eq!(matching.judge(&run(1, RunStatus::Completed)), Some(FeedMessageKind::Removed));
+        assert_eq!(
+            matching.judge(&run(1, RunStatus::Queued)),
+            Some(FeedMessageKind::Created)
+        );
+        assert_eq!(
+            matching.judge(&run(1, RunStatus::Running)),
+            Some(FeedMessageKind::Updated)
+        );
+        assert_eq!(
+            matching.judge(&run(1, RunStatus::Completed)),
+            Some(FeedMessageKind::Removed)
+        );
         assert_eq!(matching.judge(&run(1, RunStatus::Completed)), None);
         assert_eq!(matching.judge(&run(2, RunStatus::Failed)), None);
     }
@@ -191,7 +244,13 @@ mod tests {
         for number in 0..REMEMBERED as u128 {
             matching.judge(&run(number, RunStatus::Running));
         }
-        assert_eq!(matching.judge(&run(REMEMBERED as u128, RunStatus::Running)), Some(FeedMessageKind::Reset));
-        assert_eq!(matching.judge(&run(REMEMBERED as u128, RunStatus::Running)), Some(FeedMessageKind::Updated));
+        assert_eq!(
+            matching.judge(&run(REMEMBERED as u128, RunStatus::Running)),
+            Some(FeedMessageKind::Reset)
+        );
+        assert_eq!(
+            matching.judge(&run(REMEMBERED as u128, RunStatus::Running)),
+            Some(FeedMessageKind::Updated)
+        );
     }
 }

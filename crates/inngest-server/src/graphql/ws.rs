@@ -58,17 +58,39 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 const WAITING: usize = 64;
 
 /// Answers the upgrade, or refuses it before there is a socket.
-pub(crate) fn upgrade(state: &AppState, headers: &HeaderMap, upgrade: WebSocketUpgrade, request_id: &str) -> Response {
-    let refuse = |status, code, message: &str| Problem::new(status, code, message, request_id).into_response();
+pub(crate) fn upgrade(
+    state: &AppState,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+    request_id: &str,
+) -> Response {
+    let refuse = |status, code, message: &str| {
+        Problem::new(status, code, message, request_id).into_response()
+    };
     if origin::judge(&state.settings, headers) == Origin::Foreign {
-        return refuse(StatusCode::FORBIDDEN, "origin_not_allowed", "pages of this origin may not call this server");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "pages of this origin may not call this server",
+        );
     }
-    let upgrade = upgrade.protocols([NAME]).max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
+    let upgrade = upgrade
+        .protocols([NAME])
+        .max_message_size(MESSAGE_BYTES)
+        .max_frame_size(MESSAGE_BYTES);
     if upgrade.selected_protocol().is_none() {
-        return refuse(StatusCode::BAD_REQUEST, "unknown_protocol", "the only sub-protocol is graphql-transport-ws");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "unknown_protocol",
+            "the only sub-protocol is graphql-transport-ws",
+        );
     }
     let Ok(permit) = Arc::clone(&state.sockets).try_acquire_owned() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many websockets are open");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections",
+            "too many websockets are open",
+        );
     };
     let (state, request_id) = (state.clone(), request_id.to_owned());
     let tracker = state.settings.tracker.clone();
@@ -81,11 +103,19 @@ enum Outgoing {
     Close(Close),
 }
 
-async fn run(socket: WebSocket, state: AppState, request_id: String, _permit: OwnedSemaphorePermit) {
+async fn run(
+    socket: WebSocket,
+    state: AppState,
+    request_id: String,
+    _permit: OwnedSemaphorePermit,
+) {
     let (sink, mut incoming) = socket.split();
     let (outgoing, queue) = mpsc::channel(WAITING);
     let broken = CancellationToken::new();
-    let writer = state.settings.tracker.spawn(write(sink, queue, broken.clone()));
+    let writer = state
+        .settings
+        .tracker
+        .spawn(write(sink, queue, broken.clone()));
     let mut socket = Socket {
         stop: state.settings.stop.clone(),
         state,
@@ -129,22 +159,33 @@ async fn run(socket: WebSocket, state: AppState, request_id: String, _permit: Ow
     };
     socket.running.abort_all();
     if let Some(close) = close {
-        let _ = tokio::time::timeout(WRITE_TIME, socket.outgoing.send(Outgoing::Close(close))).await;
+        let _ =
+            tokio::time::timeout(WRITE_TIME, socket.outgoing.send(Outgoing::Close(close))).await;
     }
     // The writer ends when the last sender is gone; aborted operations drop theirs.
-    let Socket { outgoing, broken, .. } = socket;
+    let Socket {
+        outgoing, broken, ..
+    } = socket;
     drop(outgoing);
     let _ = tokio::time::timeout(WRITE_TIME, writer).await;
     drop(broken);
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Outgoing>, broken: CancellationToken) {
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut queue: mpsc::Receiver<Outgoing>,
+    broken: CancellationToken,
+) {
     while let Some(outgoing) = queue.recv().await {
         let (message, is_last) = match outgoing {
             Outgoing::Text(text) => (Message::Text(text.into()), false),
-            Outgoing::Close(close) => {
-                (Message::Close(Some(CloseFrame { code: close.code(), reason: close.reason().into() })), true)
-            }
+            Outgoing::Close(close) => (
+                Message::Close(Some(CloseFrame {
+                    code: close.code(),
+                    reason: close.reason().into(),
+                })),
+                true,
+            ),
         };
         let sent = tokio::time::timeout(WRITE_TIME, sink.send(message)).await;
         if is_last || !matches!(sent, Ok(Ok(()))) {
@@ -157,10 +198,12 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receive
 
 /// Operations that are running, by the client's id. The number tells an operation from a later one under the same id.
 #[derive(Clone, Default)]
-struct Running(Arc<Mutex<HashMap<String, (u64, Option<AbortHandle>)>>>);
+struct Running(Arc<Mutex<Operations>>);
+
+type Operations = HashMap<String, (u64, AbortHandle)>;
 
 impl Running {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Option<AbortHandle>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Operations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,16 +218,14 @@ impl Running {
     }
 
     fn abort(&self, id: &str) {
-        if let Some((_, Some(handle))) = self.lock().remove(id) {
+        if let Some((_, handle)) = self.lock().remove(id) {
             handle.abort();
         }
     }
 
     fn abort_all(&self) {
         for (_, (_, handle)) in self.lock().drain() {
-            if let Some(handle) = handle {
-                handle.abort();
-            }
+            handle.abort();
         }
     }
 }
@@ -211,12 +252,16 @@ impl Socket {
 
     /// False when the writer is gone.
     async fn send(&self, message: &ServerMessage<'_>) -> bool {
-        self.outgoing.send(Outgoing::Text(message.text())).await.is_ok()
+        self.outgoing
+            .send(Outgoing::Text(message.text()))
+            .await
+            .is_ok()
     }
 
     /// One message of the client. The error says how to end the connection; `None` inside it means that it has ended already.
     async fn handle(&mut self, text: &str) -> Result<(), Option<Close>> {
-        let message: ClientMessage = serde_json::from_str(text).map_err(|_| Some(Close::Invalid))?;
+        let message: ClientMessage =
+            serde_json::from_str(text).map_err(|_| Some(Close::Invalid))?;
         let alive = match message {
             ClientMessage::ConnectionInit { payload } => self.init(payload.as_ref()).await?,
             ClientMessage::Ping { payload } => {
@@ -240,8 +285,15 @@ impl Socket {
         if self.actor.is_some() {
             return Err(Some(Close::SecondInit));
         }
-        let authorization = payload.and_then(|payload| payload.get("authorization")).and_then(Value::as_str);
-        let actor = self.state.services.auth().bearer(authorization).map_err(|_| Some(Close::Forbidden))?;
+        let authorization = payload
+            .and_then(|payload| payload.get("authorization"))
+            .and_then(Value::as_str);
+        let actor = self
+            .state
+            .services
+            .auth()
+            .bearer(authorization)
+            .map_err(|_| Some(Close::Forbidden))?;
         self.actor = Some(actor);
         let version = self.state.services.health().await.version;
         let payload = json!({"server": version, "expiresAt": null, "maxOperations": limits::OPERATIONS_PER_SOCKET});
@@ -250,9 +302,21 @@ impl Socket {
 
     /// A ping may carry a new credential, for the same tenant.
     fn renew(&mut self, payload: Option<&Value>) -> Result<(), Option<Close>> {
-        let Some(authorization) = payload.and_then(|payload| payload.get("authorization")).and_then(Value::as_str) else { return Ok(()) };
-        let Some(actor) = &self.actor else { return Ok(()) };
-        let renewed = self.state.services.auth().bearer(Some(authorization)).map_err(|_| Some(Close::Forbidden))?;
+        let Some(authorization) = payload
+            .and_then(|payload| payload.get("authorization"))
+            .and_then(Value::as_str)
+        else {
+            return Ok(());
+        };
+        let Some(actor) = &self.actor else {
+            return Ok(());
+        };
+        let renewed = self
+            .state
+            .services
+            .auth()
+            .bearer(Some(authorization))
+            .map_err(|_| Some(Close::Forbidden))?;
         if (renewed.org, renewed.env) != (actor.org, actor.env) {
             return Err(Some(Close::Forbidden));
         }
@@ -283,8 +347,13 @@ impl Socket {
             running: self.running.clone(),
         };
         // The lock is held until the handle is in place, so the operation cannot finish before it is known.
-        let handle = self.state.settings.tracker.spawn(operation.run(payload)).abort_handle();
-        running.insert(id, (self.started, Some(handle)));
+        let handle = self
+            .state
+            .settings
+            .tracker
+            .spawn(operation.run(payload))
+            .abort_handle();
+        running.insert(id, (self.started, handle));
         Ok(())
     }
 }
@@ -306,9 +375,17 @@ impl Operation {
             Ok(Ok(())) => None,
             Ok(Err(answer)) => Some(answer),
             Err(_) => {
-                tracing::error!(request.id = self.asking.request_id, "an operation on a websocket panicked");
-                let message = "something went wrong on our side; the request id names the log entry";
-                Some(self.refused(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)))
+                tracing::error!(
+                    request.id = self.asking.request_id,
+                    "an operation on a websocket panicked"
+                );
+                let message =
+                    "something went wrong on our side; the request id names the log entry";
+                Some(self.refused(Refusal::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "INTERNAL",
+                    message,
+                )))
             }
         };
         // Forgotten first, so that the client may use the id again as soon as it reads the last message.
@@ -316,7 +393,10 @@ impl Operation {
             return;
         }
         let last = match &refusal {
-            Some(answer) => ServerMessage::Error { id: &self.id, payload: &answer.errors },
+            Some(answer) => ServerMessage::Error {
+                id: &self.id,
+                payload: &answer.errors,
+            },
             None => ServerMessage::Complete { id: &self.id },
         };
         let _ = self.outgoing.send(Outgoing::Text(last.text())).await;
@@ -328,13 +408,21 @@ impl Operation {
 
     /// The error is an answer that goes out as `error` instead of `complete`.
     async fn execute(&self, payload: Value) -> Result<(), Answer> {
-        let prepared = document::parameters(payload).and_then(document::prepare).map_err(|refusal| self.refused(refusal))?;
+        let prepared = document::parameters(payload)
+            .and_then(document::prepare)
+            .map_err(|refusal| self.refused(refusal))?;
         if prepared.kind != OperationType::Subscription {
-            let (_, answer) = transport::run(&self.state, prepared, self.asking.clone()).await.map_err(|refusal| self.refused(refusal))?;
+            let (_, answer) = transport::run(&self.state, prepared, self.asking.clone())
+                .await
+                .map_err(|refusal| self.refused(refusal))?;
             return self.deliver(answer).await.map(drop);
         }
         let stage = Stage::default();
-        let data = prepared.request.data(stage.clone()).data(loaders::loaders(self.asking.clone())).data(self.asking.clone());
+        let data = prepared
+            .request
+            .data(stage.clone())
+            .data(loaders::loaders(self.asking.clone()))
+            .data(self.asking.clone());
         let mut stream = self.state.schema.execute_stream(data);
         while let Some(response) = stream.next().await {
             let (_, answer) = response::finish(response, &stage, &self.asking.request_id);
@@ -347,12 +435,20 @@ impl Operation {
 
     /// Sends one result. False when nothing should follow: the reader is gone, or the stream has failed.
     async fn deliver(&self, answer: Answer) -> Result<bool, Answer> {
-        let is_failed = matches!(answer.data, None | Some(async_graphql::Value::Null)) && !answer.errors.is_empty();
+        let is_failed = matches!(answer.data, None | Some(async_graphql::Value::Null))
+            && !answer.errors.is_empty();
         if answer.is_refusal() {
             return Err(answer);
         }
-        let message = ServerMessage::Next { id: &self.id, payload: &answer };
-        let sent = self.outgoing.send(Outgoing::Text(message.text())).await.is_ok();
+        let message = ServerMessage::Next {
+            id: &self.id,
+            payload: &answer,
+        };
+        let sent = self
+            .outgoing
+            .send(Outgoing::Text(message.text()))
+            .await
+            .is_ok();
         Ok(sent && !is_failed)
     }
 }

@@ -35,12 +35,22 @@ pub(crate) enum ClientMessage {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ServerMessage<'a> {
-    ConnectionAck { payload: Value },
+    ConnectionAck {
+        payload: Value,
+    },
     Ping {},
     Pong {},
-    Next { id: &'a str, payload: &'a Answer },
-    Error { id: &'a str, payload: &'a [ServerError] },
-    Complete { id: &'a str },
+    Next {
+        id: &'a str,
+        payload: &'a Answer,
+    },
+    Error {
+        id: &'a str,
+        payload: &'a [ServerError],
+    },
+    Complete {
+        id: &'a str,
+    },
 }
 
 impl ServerMessage<'_> {
@@ -111,11 +121,23 @@ mod tests {
             r#"{"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#,
             r#"{"type":"complete","id":"1"}"#,
         ] {
-            assert!(serde_json::from_str::<ClientMessage>(good).is_ok(), "{good}");
+            assert!(
+                serde_json::from_str::<ClientMessage>(good).is_ok(),
+                "{good}"
+            );
         }
-        for bad in [r#"{"type":"start","id":"1"}"#, r#"{"type":"subscribe","payload":{}}"#, r#"{"type":"complete"}"#, "[]", "x"] {
+        for bad in [
+            r#"{"type":"start","id":"1"}"#,
+            r#"{"type":"subscribe","payload":{}}"#,
+            r#"{"type":"complete"}"#,
+            "[]",
+            "x",
+        ] {
             assert!(serde_json::from_str::<ClientMessage>(bad).is_err(), "{bad}");
         }
-        assert_eq!(ServerMessage::Complete { id: "1" }.text(), r#"{"type":"complete","id":"1"}"#);
+        assert_eq!(
+            ServerMessage::Complete { id: "1" }.text(),
+            r#"{"type":"complete","id":"1"}"#
+        );
     }
 }

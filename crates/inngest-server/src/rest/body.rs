@@ -39,11 +39,21 @@ pub(crate) struct PageBody {
 
 impl<T> Envelope<T> {
     pub(crate) fn of(data: T, now: Timestamp) -> Self {
-        Self { data, metadata: Metadata { fetched_at: now.to_rfc3339() }, page: None }
+        Self {
+            data,
+            metadata: Metadata {
+                fetched_at: now.to_rfc3339(),
+            },
+            page: None,
+        }
     }
 
     pub(crate) fn page(mut self, last: Option<Cursor>, has_more: bool, limit: u32) -> Self {
-        self.page = Some(PageBody { cursor: last.map(Cursor::encode), has_more, limit });
+        self.page = Some(PageBody {
+            cursor: last.map(Cursor::encode),
+            has_more,
+            limit,
+        });
         self
     }
 }
@@ -57,7 +67,9 @@ pub(crate) fn event(actor: &Actor, event: &Event) -> Value {
     body.insert("source".into(), "".into());
     body.insert("source_id".into(), Value::Null);
     body.insert("received_at".into(), event.received_at.to_rfc3339().into());
-    let Value::Object(sent) = event.body.to_value() else { return Value::Object(body) };
+    let Value::Object(sent) = event.body.to_value() else {
+        return Value::Object(body);
+    };
     for (key, value) in sent {
         let is_empty_user = key == "user" && value.as_object().is_some_and(Map::is_empty);
         if !is_empty_user {
@@ -97,12 +109,20 @@ impl RunBody {
             function_id: run.function.to_string(),
             function_version: run.function_version,
             environment_id: actor.env.to_string(),
-            event_id: run.events.first().map(ToString::to_string).unwrap_or_default(),
+            event_id: run
+                .events
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             original_run_id: run.original.map(|id| id.to_string()),
             cron: run.cron.clone(),
             status: status_word(run.status),
             ended_at: run.ended.as_ref().map(|ended| ended.at.to_rfc3339()),
-            output: run.ended.as_ref().filter(|_| has_output).map(|ended| ended.output.clone()),
+            output: run
+                .ended
+                .as_ref()
+                .filter(|_| has_output)
+                .map(|ended| ended.output.clone()),
         }
     }
 }
@@ -124,7 +144,10 @@ pub(crate) fn parse_status(text: &str) -> Option<RunStatus> {
     if text.eq_ignore_ascii_case("queued") {
         return Some(RunStatus::Queued);
     }
-    RunStatus::ALL.iter().copied().find(|status| status_word(*status).eq_ignore_ascii_case(text))
+    RunStatus::ALL
+        .iter()
+        .copied()
+        .find(|status| status_word(*status).eq_ignore_ascii_case(text))
 }
 
 /// One function. `app_id` is the app's internal id; `id` is the slug.
@@ -158,7 +181,8 @@ impl FunctionBody {
 
     /// The older API writes year one for "never".
     pub(crate) fn with_year_one(mut self) -> Self {
-        self.archived_at.get_or_insert_with(|| "0001-01-01T00:00:00Z".to_owned());
+        self.archived_at
+            .get_or_insert_with(|| "0001-01-01T00:00:00Z".to_owned());
         self
     }
 }
@@ -170,7 +194,10 @@ mod tests {
     #[test]
     fn every_status_is_read_back_from_its_word() {
         for status in RunStatus::ALL {
-            assert_eq!(parse_status(&status_word(*status).to_lowercase()), Some(*status));
+            assert_eq!(
+                parse_status(&status_word(*status).to_lowercase()),
+                Some(*status)
+            );
         }
         assert_eq!(parse_status("QUEUED"), Some(RunStatus::Queued));
         assert_eq!(parse_status("done"), None);

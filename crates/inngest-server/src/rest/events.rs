@@ -27,7 +27,13 @@ use crate::{
     state::AppState,
 };
 
-const KNOWN: &[&str] = &["limit", "cursor", "name", "received_after", "received_before"];
+const KNOWN: &[&str] = &[
+    "limit",
+    "cursor",
+    "name",
+    "received_after",
+    "received_before",
+];
 
 /// `GET /events`: newest first; without a range, those of the last hour. Events that the server made are left out.
 pub(crate) async fn list(
@@ -44,14 +50,31 @@ pub(crate) async fn list(
     let request = ListEvents {
         names: params.all("name").map(str::to_owned).collect(),
         with_internal: false,
-        from: Some(params.time("received_after")?.unwrap_or_else(|| now.minus(Duration::from_secs(3_600)))),
+        from: Some(
+            params
+                .time("received_after")?
+                .unwrap_or_else(|| now.minus(Duration::from_secs(3_600))),
+        ),
         until: params.time("received_before")?,
         page,
     };
-    let found = state.services.events().list(&actor, request).await.map_err(|error| Problem::of(&error, &id))?;
+    let found = state
+        .services
+        .events()
+        .list(&actor, request)
+        .await
+        .map_err(|error| Problem::of(&error, &id))?;
     let last = found.items.last().map(|event| Cursor(event.id.raw()));
-    let data = found.items.iter().map(|event| body::event(&actor, event)).collect();
-    Ok(Json(Envelope::of(data, now).page(last, found.has_more, page.limit)))
+    let data = found
+        .items
+        .iter()
+        .map(|event| body::event(&actor, event))
+        .collect();
+    Ok(Json(Envelope::of(data, now).page(
+        last,
+        found.has_more,
+        page.limit,
+    )))
 }
 
 /// `GET /events/{id}`.
@@ -64,10 +87,16 @@ pub(crate) async fn get(
     let request_id = RequestId::of(&extensions);
     let answer = async {
         let actor = actor?;
-        let event = state.services.events().get(&actor, id.parse::<EventId>()?).await?;
+        let event = state
+            .services
+            .events()
+            .get(&actor, id.parse::<EventId>()?)
+            .await?;
         Ok::<_, Error>(body::event(&actor, &event))
     };
-    let data = answer.await.map_err(|error| Problem::of(&error, &request_id))?;
+    let data = answer
+        .await
+        .map_err(|error| Problem::of(&error, &request_id))?;
     Ok(Json(Envelope::of(data, state.services.clock().now())))
 }
 
@@ -86,7 +115,9 @@ pub(crate) async fn runs(
         let runs = runs.remove(&id).unwrap_or_default();
         Ok::<_, Error>(runs.iter().map(|run| RunBody::new(&actor, run)).collect())
     };
-    let data = answer.await.map_err(|error| Problem::of(&error, &request_id))?;
+    let data = answer
+        .await
+        .map_err(|error| Problem::of(&error, &request_id))?;
     Ok(Json(Envelope::of(data, state.services.clock().now())))
 }
 
@@ -103,13 +134,26 @@ pub(crate) async fn send(
     let body = request_body::read(&headers, body, state.settings.ingest_body_bytes)
         .await
         .map_err(|problem| Problem::unreadable(&problem, &request_id))?;
-    let events = ingest::parse(&state, &headers, &body)
-        .map_err(|message| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_events", message, &request_id))?;
-    let told: Vec<(String, String, i64)> =
-        events.iter().map(|event| (event.key.clone(), event.name.clone(), event.ts.as_millis())).collect();
+    let events = ingest::parse(&state, &headers, &body).map_err(|message| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_events",
+            message,
+            &request_id,
+        )
+    })?;
+    let told: Vec<(String, String, i64)> = events
+        .iter()
+        .map(|event| (event.key.clone(), event.name.clone(), event.ts.as_millis()))
+        .collect();
     let ids = match events.is_empty() {
         true => Vec::new(),
-        false => state.services.events().ingest(&actor, events).await.map_err(|error| Problem::of(&error, &request_id))?,
+        false => state
+            .services
+            .events()
+            .ingest(&actor, events)
+            .await
+            .map_err(|error| Problem::of(&error, &request_id))?,
     };
     let data: Vec<Value> = ids
         .iter()
@@ -120,5 +164,8 @@ pub(crate) async fn send(
         .collect();
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let now = state.services.clock().now().to_rfc3339();
-    Ok(Json(json!({"data": data, "ids": ids, "status": 200, "metadata": {"fetched_at": now}})).into_response())
+    Ok(
+        Json(json!({"data": data, "ids": ids, "status": 200, "metadata": {"fetched_at": now}}))
+            .into_response(),
+    )
 }

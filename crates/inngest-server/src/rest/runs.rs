@@ -20,7 +20,9 @@ use crate::{
     state::AppState,
 };
 
-const KNOWN: &[&str] = &["limit", "cursor", "status", "function", "app", "from", "until"];
+const KNOWN: &[&str] = &[
+    "limit", "cursor", "status", "function", "app", "from", "until",
+];
 
 /// `GET /runs`: newest first. `status`, `function` and `app` (internal ids) may be repeated.
 pub(crate) async fn list(
@@ -33,25 +35,47 @@ pub(crate) async fn list(
     let actor = actor.map_err(|error| Problem::of(&error, &id))?;
     let params = Params::read(&uri, &extensions, KNOWN)?;
     let page = params.page()?;
-    let status = |text: &str| body::parse_status(text).ok_or_else(|| params.bad("unknown_status", format!("no run has the status `{text}`")));
+    let status = |text: &str| {
+        body::parse_status(text)
+            .ok_or_else(|| params.bad("unknown_status", format!("no run has the status `{text}`")))
+    };
     let request = ListRuns {
         statuses: params.all("status").map(status).collect::<Result<_, _>>()?,
         functions: params
             .all("function")
-            .map(|text| text.parse().map_err(|_| params.bad("invalid_id", format!("`{text}` is not a function id"))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| params.bad("invalid_id", format!("`{text}` is not a function id")))
+            })
             .collect::<Result<_, _>>()?,
         apps: params
             .all("app")
-            .map(|text| text.parse().map_err(|_| params.bad("invalid_id", format!("`{text}` is not an app id"))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| params.bad("invalid_id", format!("`{text}` is not an app id")))
+            })
             .collect::<Result<_, _>>()?,
         from: params.time("from")?,
         until: params.time("until")?,
         page,
     };
-    let found = state.services.runs().list(&actor, request).await.map_err(|error| Problem::of(&error, &id))?;
+    let found = state
+        .services
+        .runs()
+        .list(&actor, request)
+        .await
+        .map_err(|error| Problem::of(&error, &id))?;
     let last = found.items.last().map(|run| Cursor(run.id.raw()));
-    let data = found.items.iter().map(|run| RunBody::new(&actor, run)).collect();
-    Ok(Json(Envelope::of(data, state.services.clock().now()).page(last, found.has_more, page.limit)))
+    let data = found
+        .items
+        .iter()
+        .map(|run| RunBody::new(&actor, run))
+        .collect();
+    Ok(Json(Envelope::of(data, state.services.clock().now()).page(
+        last,
+        found.has_more,
+        page.limit,
+    )))
 }
 
 /// `GET /runs/{id}`.
@@ -64,10 +88,16 @@ pub(crate) async fn get(
     let request_id = RequestId::of(&extensions);
     let answer = async {
         let actor = actor?;
-        let run = state.services.runs().get(&actor, id.parse::<RunId>()?).await?;
+        let run = state
+            .services
+            .runs()
+            .get(&actor, id.parse::<RunId>()?)
+            .await?;
         Ok::<_, Error>(RunBody::new(&actor, &run))
     };
-    let data = answer.await.map_err(|error| Problem::of(&error, &request_id))?;
+    let data = answer
+        .await
+        .map_err(|error| Problem::of(&error, &request_id))?;
     Ok(Json(Envelope::of(data, state.services.clock().now())))
 }
 
@@ -78,7 +108,9 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
     extensions: Extensions,
 ) -> Result<StatusCode, Problem> {
-    end(&state, actor, &id).await.map_err(|error| Problem::of(&error, &RequestId::of(&extensions)))?;
+    end(&state, actor, &id)
+        .await
+        .map_err(|error| Problem::of(&error, &RequestId::of(&extensions)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -95,6 +127,15 @@ pub(crate) async fn cancel_v1(
     }
 }
 
-async fn end(state: &AppState, actor: Result<inngest_core::access::Actor, Error>, id: &str) -> Result<(), Error> {
-    state.services.runs().cancel(&actor?, id.parse::<RunId>()?).await.map(drop)
+async fn end(
+    state: &AppState,
+    actor: Result<inngest_core::access::Actor, Error>,
+    id: &str,
+) -> Result<(), Error> {
+    state
+        .services
+        .runs()
+        .cancel(&actor?, id.parse::<RunId>()?)
+        .await
+        .map(drop)
 }

@@ -29,14 +29,28 @@ pub(crate) async fn report(
     let run = run_id(&id)?;
     let about_run = |error: SdkError| error.with_data(json!({"run_id": run.to_string()}));
     let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
-    let checkpoint = wire::checkpoint::parse_checkpoint(&body, run).map_err(|error| about_run(refused(&error)))?;
-    state.services.checkpoints().report(&actor, run, checkpoint).await.map_err(|error| about_run(error.into()))?;
+    let checkpoint = wire::checkpoint::parse_checkpoint(&body, run)
+        .map_err(|error| about_run(refused(&error)))?;
+    state
+        .services
+        .checkpoints()
+        .report(&actor, run, checkpoint)
+        .await
+        .map_err(|error| about_run(error.into()))?;
     Ok(StatusCode::OK)
 }
 
 fn refused(error: &InvalidCheckpoint) -> SdkError {
     match error {
-        InvalidCheckpoint::Malformed(_) => SdkError::new(StatusCode::BAD_REQUEST, "invalid_checkpoint", error.to_string()),
-        InvalidCheckpoint::TooLarge(_) => SdkError::new(StatusCode::PAYLOAD_TOO_LARGE, "checkpoint_too_large", error.to_string()),
+        InvalidCheckpoint::Malformed(_) => SdkError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_checkpoint",
+            error.to_string(),
+        ),
+        InvalidCheckpoint::TooLarge(_) => SdkError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "checkpoint_too_large",
+            error.to_string(),
+        ),
     }
 }

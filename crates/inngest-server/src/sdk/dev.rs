@@ -10,8 +10,15 @@ use serde_json::{Value, json};
 use crate::{auth::Caller, sdk::error::SdkError, state::AppState};
 
 /// Facts about the server and the functions it knows.
-pub(crate) async fn info(State(state): State<AppState>, Caller(actor): Caller) -> Result<Response, SdkError> {
-    let functions = state.services.functions().list(&actor?, None, false).await?;
+pub(crate) async fn info(
+    State(state): State<AppState>,
+    Caller(actor): Caller,
+) -> Result<Response, SdkError> {
+    let functions = state
+        .services
+        .functions()
+        .list(&actor?, None, false)
+        .await?;
     let functions: Vec<Value> = functions
         .iter()
         .map(|function| json!({"id": function.id.to_string(), "slug": function.slug, "name": function.name, "config": function.config}))

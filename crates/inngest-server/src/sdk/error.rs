@@ -22,7 +22,12 @@ pub(crate) struct SdkError {
 
 impl SdkError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), data: Value::Null }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            data: Value::Null,
+        }
     }
 
     pub(crate) fn with_data(mut self, data: Value) -> Self {
@@ -35,7 +40,11 @@ impl From<Error> for SdkError {
     fn from(error: Error) -> Self {
         let kind = error.kind();
         // SDKs know no 422: whatever is wrong with what they sent is a 400 to them.
-        let status = if kind == Kind::Invalid { StatusCode::BAD_REQUEST } else { status(kind) };
+        let status = if kind == Kind::Invalid {
+            StatusCode::BAD_REQUEST
+        } else {
+            status(kind)
+        };
         Self::new(status, error.code(), shown(&error, ""))
     }
 }
@@ -57,8 +66,13 @@ impl IntoResponse for SdkError {
 
 /// Adds `Retry-After` to answers that pass by themselves.
 pub(crate) fn wait_hint(status: StatusCode, response: &mut Response) {
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
     }
 }
 
@@ -68,9 +82,17 @@ mod tests {
 
     #[test]
     fn invalid_input_is_a_400_to_sdks_and_a_bug_keeps_its_inside() {
-        let invalid = SdkError::from(Error::Invalid { code: "x", message: "wrong".into() });
-        assert_eq!((invalid.status, invalid.message.as_str()), (StatusCode::BAD_REQUEST, "wrong"));
-        let bug = SdkError::from(Error::Internal { what: "secret detail".into() });
+        let invalid = SdkError::from(Error::Invalid {
+            code: "x",
+            message: "wrong".into(),
+        });
+        assert_eq!(
+            (invalid.status, invalid.message.as_str()),
+            (StatusCode::BAD_REQUEST, "wrong")
+        );
+        let bug = SdkError::from(Error::Internal {
+            what: "secret detail".into(),
+        });
         assert_eq!(bug.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!bug.message.contains("secret detail"));
     }

@@ -19,7 +19,12 @@ use crate::{
 };
 
 /// Answers after the events are stored for good, with our ids in the order of the request. All or none are taken.
-pub(crate) async fn ingest(State(state): State<AppState>, Path(key): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn ingest(
+    State(state): State<AppState>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     match take(&state, &key, &headers, body).await {
         Ok(ids) => accepted(&ids),
         Err(refusal) => refusal.into_response(),
@@ -28,15 +33,30 @@ pub(crate) async fn ingest(State(state): State<AppState>, Path(key): Path<String
 
 /// `POST /e` and `POST /e/`: the key is missing.
 pub(crate) async fn without_key() -> Response {
-    Refusal { status: StatusCode::UNAUTHORIZED, message: "Event key is required".to_owned() }.into_response()
+    Refusal {
+        status: StatusCode::UNAUTHORIZED,
+        message: "Event key is required".to_owned(),
+    }
+    .into_response()
 }
 
-async fn take(state: &AppState, key: &str, headers: &HeaderMap, body: Body) -> Result<Vec<EventId>, Refusal> {
+async fn take(
+    state: &AppState,
+    key: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<EventId>, Refusal> {
     let actor = state.services.auth().event_key(key)?;
     let body = body::read(headers, body, state.settings.ingest_body_bytes)
         .await
-        .map_err(|problem| Refusal { status: problem.status(), message: problem.message() })?;
-    let events = parse(state, headers, &body).map_err(|message| Refusal { status: StatusCode::BAD_REQUEST, message })?;
+        .map_err(|problem| Refusal {
+            status: problem.status(),
+            message: problem.message(),
+        })?;
+    let events = parse(state, headers, &body).map_err(|message| Refusal {
+        status: StatusCode::BAD_REQUEST,
+        message,
+    })?;
     if events.is_empty() {
         return Ok(Vec::new());
     }
@@ -44,10 +64,23 @@ async fn take(state: &AppState, key: &str, headers: &HeaderMap, body: Body) -> R
 }
 
 /// Reads events as `POST /e/{key}` does; the other doors for events use it too.
-pub(crate) fn parse(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Event>, String> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+pub(crate) fn parse(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Vec<Event>, String> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let now = state.services.clock().now();
-    wire::event::parse_events(body, content_type, text(headers, wire::headers::EVENT_ID_SEED), now, state.services.ids()).map_err(|error| error.message)
+    wire::event::parse_events(
+        body,
+        content_type,
+        text(headers, wire::headers::EVENT_ID_SEED),
+        now,
+        state.services.ids(),
+    )
+    .map_err(|error| error.message)
 }
 
 /// Written by hand: this is the hottest answer of the server, and ids need no escaping.
@@ -84,8 +117,15 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let kind = error.kind();
-        let status = if kind == Kind::Invalid { StatusCode::BAD_REQUEST } else { status(kind) };
-        Self { status, message: shown(&error, "") }
+        let status = if kind == Kind::Invalid {
+            StatusCode::BAD_REQUEST
+        } else {
+            status(kind)
+        };
+        Self {
+            status,
+            message: shown(&error, ""),
+        }
     }
 }
 
@@ -95,9 +135,17 @@ mod tests {
 
     #[tokio::test]
     async fn answer_lists_the_ids_in_order() {
-        let ids = [EventId::from_seed(1, [0; 10], 1), EventId::from_seed(1, [0; 10], 2)];
-        let body = axum::body::to_bytes(accepted(&ids).into_body(), 1_000).await.unwrap();
+        let ids = [
+            EventId::from_seed(1, [0; 10], 1),
+            EventId::from_seed(1, [0; 10], 2),
+        ];
+        let body = axum::body::to_bytes(accepted(&ids).into_body(), 1_000)
+            .await
+            .unwrap();
         let expected = json!({"ids": [ids[0].to_string(), ids[1].to_string()], "status": 200});
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap(), expected);
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap(),
+            expected
+        );
     }
 }

@@ -28,8 +28,19 @@ pub(crate) async fn invoke(
     let actor = actor?;
     let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
     let now = state.services.clock().now();
-    let event = wire::event::parse_invoke(&body, &slug, text(&headers, wire::headers::EVENT_ID_SEED), now, state.services.ids())
-        .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
+    let event = wire::event::parse_invoke(
+        &body,
+        &slug,
+        text(&headers, wire::headers::EVENT_ID_SEED),
+        now,
+        state.services.ids(),
+    )
+    .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
     let id = state.services.events().invoke(&actor, &slug, event).await?;
-    Ok(super::json(StatusCode::OK, json!({"id": id.to_string(), "status": 200}).to_string().into_bytes()))
+    Ok(super::json(
+        StatusCode::OK,
+        json!({"id": id.to_string(), "status": 200})
+            .to_string()
+            .into_bytes(),
+    ))
 }

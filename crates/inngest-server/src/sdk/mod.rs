@@ -15,7 +15,11 @@ use http::{HeaderMap, StatusCode};
 use crate::{body, sdk::error::SdkError, state::AppState};
 
 /// `POST /v0/telemetry`: read and forgotten; SDKs only want a 200.
-pub(crate) async fn telemetry(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<StatusCode, SdkError> {
+pub(crate) async fn telemetry(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, SdkError> {
     body::read(&headers, body, state.settings.request_body_bytes).await?;
     Ok(StatusCode::OK)
 }
@@ -29,6 +33,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }

@@ -25,13 +25,20 @@ pub(crate) async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, SdkError> {
-    if let Some(expected) = text(&headers, wire::headers::EXPECTED_SERVER_KIND).filter(|kind| !kind.is_empty() && *kind != state.kind) {
+    if let Some(expected) = text(&headers, wire::headers::EXPECTED_SERVER_KIND)
+        .filter(|kind| !kind.is_empty() && *kind != state.kind)
+    {
         let message = format!("Expected server kind {expected}, got {}", state.kind);
-        return Err(SdkError::new(StatusCode::BAD_REQUEST, "server_kind_mismatch", message));
+        return Err(SdkError::new(
+            StatusCode::BAD_REQUEST,
+            "server_kind_mismatch",
+            message,
+        ));
     }
     let actor = actor?;
     let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
-    let registration = wire::sync::parse_register(&body).map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
+    let registration = wire::sync::parse_register(&body)
+        .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
     let synced = state.services.apps().register(&actor, registration).await?;
     let answer = json!({
         "ok": true,
@@ -56,7 +63,13 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, SdkError> {
     let actor = actor?;
     let url = removal.url.filter(|url| !url.is_empty());
-    let url = url.ok_or_else(|| SdkError::new(StatusCode::BAD_REQUEST, "url_missing", "the query needs the `url` of the app"))?;
+    let url = url.ok_or_else(|| {
+        SdkError::new(
+            StatusCode::BAD_REQUEST,
+            "url_missing",
+            "the query needs the `url` of the app",
+        )
+    })?;
     state.services.apps().remove(&actor, &url).await?;
     Ok(StatusCode::OK)
 }

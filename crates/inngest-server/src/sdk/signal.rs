@@ -27,17 +27,28 @@ pub(crate) async fn send(
 ) -> Result<Response, SdkError> {
     let actor = actor?;
     let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
-    let invalid = |message: String| SdkError::new(StatusCode::BAD_REQUEST, "invalid_signal", message);
-    let sent: SignalBody<'_> = serde_json::from_slice(&body).map_err(|error| invalid(format!("invalid signal: {error}")))?;
-    let name = sent.signal.filter(|name| !name.is_empty()).ok_or_else(|| invalid("the signal has no name".to_owned()))?;
+    let invalid =
+        |message: String| SdkError::new(StatusCode::BAD_REQUEST, "invalid_signal", message);
+    let sent: SignalBody<'_> = serde_json::from_slice(&body)
+        .map_err(|error| invalid(format!("invalid signal: {error}")))?;
+    let name = sent
+        .signal
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| invalid("the signal has no name".to_owned()))?;
     let data = match sent.data {
         None => Json::null(),
-        Some(raw) => Json::parse(raw.get().as_bytes()).map_err(|error| invalid(format!("invalid signal data: {error}")))?,
+        Some(raw) => Json::parse(raw.get().as_bytes())
+            .map_err(|error| invalid(format!("invalid signal data: {error}")))?,
     };
-    let run = state.services.signals().send(&actor, &name, data).await.map_err(|error: Error| match error.kind() {
-        Kind::NotFound => SdkError::new(StatusCode::NOT_FOUND, error.code(), "No signal found"),
-        _ => error.into(),
-    })?;
+    let run = state
+        .services
+        .signals()
+        .send(&actor, &name, data)
+        .await
+        .map_err(|error: Error| match error.kind() {
+            Kind::NotFound => SdkError::new(StatusCode::NOT_FOUND, error.code(), "No signal found"),
+            _ => error.into(),
+        })?;
     let answer = json!({"data": {"run_id": run.to_string()}, "metadata": {"fetched_at": state.services.clock().now().to_rfc3339()}});
     Ok(super::json(StatusCode::OK, answer.to_string().into_bytes()))
 }

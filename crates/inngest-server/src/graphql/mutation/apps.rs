@@ -70,10 +70,17 @@ struct RemoveAppPayload {
 #[Object]
 impl AppMutations {
     /// Syncs an app by URL or again by id. Needs APPS_MANAGE.
-    async fn sync_app(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: SyncAppInput) -> Result<SyncAppPayload, Error> {
+    async fn sync_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to do.")] input: SyncAppInput,
+    ) -> Result<SyncAppPayload, Error> {
         let asking = asking(ctx);
         let refused = |error: &ServiceError, path: &[&str], id: Option<&ID>| {
-            Ok(SyncAppPayload { app: None, errors: vec![UserError::sort(error, path, id, &asking.request_id)?] })
+            Ok(SyncAppPayload {
+                app: None,
+                errors: vec![UserError::sort(error, path, id, &asking.request_id)?],
+            })
         };
         let (url, path) = match input.target {
             SyncTargetInput::Url(target) => {
@@ -91,17 +98,29 @@ impl AppMutations {
                     Some(id) => load(ctx, id).await?.map(AppObject),
                     None => None,
                 };
-                Ok(SyncAppPayload { app, errors: Vec::new() })
+                Ok(SyncAppPayload {
+                    app,
+                    errors: Vec::new(),
+                })
             }
             Err(error) => refused(&error, &path, None),
         }
     }
 
     /// Archives an app and its functions. Needs APPS_MANAGE.
-    async fn remove_app(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: RemoveAppInput) -> Result<RemoveAppPayload, Error> {
+    async fn remove_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to do.")] input: RemoveAppInput,
+    ) -> Result<RemoveAppPayload, Error> {
         let asking = asking(ctx);
         let refused = |error: &ServiceError| {
-            let errors = vec![UserError::sort(error, &["input", "appId"], Some(&input.app_id), &asking.request_id)?];
+            let errors = vec![UserError::sort(
+                error,
+                &["input", "appId"],
+                Some(&input.app_id),
+                &asking.request_id,
+            )?];
             Ok(RemoveAppPayload { app: None, errors })
         };
         let app = match find(ctx, &input.app_id).await? {
@@ -109,7 +128,10 @@ impl AppMutations {
             Err(missing) => return refused(&missing),
         };
         match asking.services.apps().remove(&asking.actor, &app.url).await {
-            Ok(()) => Ok(RemoveAppPayload { app: load(ctx, app.id).await?.map(AppObject), errors: Vec::new() }),
+            Ok(()) => Ok(RemoveAppPayload {
+                app: load(ctx, app.id).await?.map(AppObject),
+                errors: Vec::new(),
+            }),
             Err(error) => refused(&error),
         }
     }
@@ -118,5 +140,8 @@ impl AppMutations {
 /// The app with this id, or the error that says that there is none.
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Result<App, ServiceError>, Error> {
     let id: AppId = ids::parse(id)?;
-    Ok(load(ctx, id).await?.ok_or_else(|| ServiceError::NotFound { what: "app", id: id.to_string() }))
+    Ok(load(ctx, id).await?.ok_or_else(|| ServiceError::NotFound {
+        what: "app",
+        id: id.to_string(),
+    }))
 }

@@ -13,7 +13,9 @@ use crate::graphql::{
     error::failed,
     ids::{self, GlobalId},
     loaders::{RunsOf, load},
-    objects::{environment::EnvironmentObject, event::EventObject, run::RunObject, user_error::UserError},
+    objects::{
+        environment::EnvironmentObject, event::EventObject, run::RunObject, user_error::UserError,
+    },
     scalars::{DateTime, JsonScalar},
 };
 
@@ -50,7 +52,10 @@ impl EventInput {
     /// The event as an SDK would send it, so that one reader knows all rules.
     fn to_json(&self) -> Json {
         let name = Json::string(&self.name);
-        let data = self.data.as_ref().map_or_else(Json::empty_object, |data| data.0.clone());
+        let data = self
+            .data
+            .as_ref()
+            .map_or_else(Json::empty_object, |data| data.0.clone());
         let id = self.id.as_deref().map(Json::string);
         let ts = self.ts.map(|ts| Json::integer(ts.0.as_millis()));
         let v = self.v.as_deref().map(Json::string);
@@ -132,12 +137,24 @@ impl EventMutations {
         let parts: Vec<Json> = input.events.iter().map(EventInput::to_json).collect();
         let body = Json::array(parts.iter());
         let now = asking.services.clock().now();
-        let refused = |error: UserError| SendEventsPayload { errors: vec![error], ..SendEventsPayload::default() };
-        let events = match wire::event::parse_events(body.as_bytes(), None, None, now, asking.services.ids()) {
+        let refused = |error: UserError| SendEventsPayload {
+            errors: vec![error],
+            ..SendEventsPayload::default()
+        };
+        let events = match wire::event::parse_events(
+            body.as_bytes(),
+            None,
+            None,
+            now,
+            asking.services.ids(),
+        ) {
             Ok(events) => events,
             Err(error) => {
                 let index = error.index.map(|index| index.to_string());
-                let path: Vec<&str> = ["input", "events"].into_iter().chain(index.as_deref()).collect();
+                let path: Vec<&str> = ["input", "events"]
+                    .into_iter()
+                    .chain(index.as_deref())
+                    .collect();
                 return Ok(refused(UserError::invalid(error.message, &path)));
             }
         };
@@ -147,9 +164,18 @@ impl EventMutations {
         match asking.services.events().ingest(&asking.actor, events).await {
             Ok(ids) => {
                 let stored = stored(ctx, asking, &ids).await?;
-                Ok(SendEventsPayload { event_ids: ids.iter().map(GlobalId::global).collect(), events: stored, errors: Vec::new() })
+                Ok(SendEventsPayload {
+                    event_ids: ids.iter().map(GlobalId::global).collect(),
+                    events: stored,
+                    errors: Vec::new(),
+                })
             }
-            Err(error) => Ok(refused(UserError::sort(&error, &["input", "events"], None, &asking.request_id)?)),
+            Err(error) => Ok(refused(UserError::sort(
+                &error,
+                &["input", "events"],
+                None,
+                &asking.request_id,
+            )?)),
         }
     }
 
@@ -161,28 +187,70 @@ impl EventMutations {
     ) -> Result<InvokeFunctionPayload, Error> {
         let asking = asking(ctx);
         let path = ["input", "functionId"];
-        let refused = |error: UserError| InvokeFunctionPayload { errors: vec![error], ..InvokeFunctionPayload::default() };
+        let refused = |error: UserError| InvokeFunctionPayload {
+            errors: vec![error],
+            ..InvokeFunctionPayload::default()
+        };
         let id: FunctionId = ids::parse(&input.function_id)?;
-        let Some(function) = load(ctx, id).await?.filter(|function| function.archived_at.is_none()) else {
-            let missing = inngest_services::Error::NotFound { what: "function", id: id.to_string() };
-            return Ok(refused(UserError::sort(&missing, &path, Some(&input.function_id), &asking.request_id)?));
+        let Some(function) = load(ctx, id)
+            .await?
+            .filter(|function| function.archived_at.is_none())
+        else {
+            let missing = inngest_services::Error::NotFound {
+                what: "function",
+                id: id.to_string(),
+            };
+            return Ok(refused(UserError::sort(
+                &missing,
+                &path,
+                Some(&input.function_id),
+                &asking.request_id,
+            )?));
         };
         let data = input.data.map_or_else(Json::empty_object, |data| data.0);
         let mut members = vec![("data", &data)];
         members.extend(input.user.as_ref().map(|user| ("user", &user.0)));
         let body = Json::object(members);
         let now = asking.services.clock().now();
-        let event = match wire::event::parse_invoke(body.as_bytes(), &function.slug, None, now, asking.services.ids()) {
+        let event = match wire::event::parse_invoke(
+            body.as_bytes(),
+            &function.slug,
+            None,
+            now,
+            asking.services.ids(),
+        ) {
             Ok(event) => event,
-            Err(error) => return Ok(refused(UserError::invalid(error.message, &["input", "data"]))),
+            Err(error) => {
+                return Ok(refused(UserError::invalid(
+                    error.message,
+                    &["input", "data"],
+                )));
+            }
         };
-        match asking.services.events().invoke(&asking.actor, &function.slug, event).await {
+        match asking
+            .services
+            .events()
+            .invoke(&asking.actor, &function.slug, event)
+            .await
+        {
             Ok(id) => {
                 let event = stored(ctx, asking, &[id]).await?.pop();
-                let run = load(ctx, RunsOf(id)).await?.and_then(|runs| runs.into_iter().next()).map(RunObject);
-                Ok(InvokeFunctionPayload { run, event, errors: Vec::new() })
+                let run = load(ctx, RunsOf(id))
+                    .await?
+                    .and_then(|runs| runs.into_iter().next())
+                    .map(RunObject);
+                Ok(InvokeFunctionPayload {
+                    run,
+                    event,
+                    errors: Vec::new(),
+                })
             }
-            Err(error) => Ok(refused(UserError::sort(&error, &path, Some(&input.function_id), &asking.request_id)?)),
+            Err(error) => Ok(refused(UserError::sort(
+                &error,
+                &path,
+                Some(&input.function_id),
+                &asking.request_id,
+            )?)),
         }
     }
 
@@ -195,25 +263,56 @@ impl EventMutations {
         let asking = asking(ctx);
         EnvironmentObject::check(asking, &input.environment_id)?;
         let data = input.data.map_or_else(Json::null, |data| data.0);
-        match asking.services.signals().send(&asking.actor, &input.signal, data).await {
+        match asking
+            .services
+            .signals()
+            .send(&asking.actor, &input.signal, data)
+            .await
+        {
             Ok(run) => {
-                let run = asking.services.runs().get(&asking.actor, run).await.map_err(|error| failed(ctx, &error))?;
-                Ok(SendSignalPayload { run: Some(RunObject(run)), delivered: true, errors: Vec::new() })
+                let run = asking
+                    .services
+                    .runs()
+                    .get(&asking.actor, run)
+                    .await
+                    .map_err(|error| failed(ctx, &error))?;
+                Ok(SendSignalPayload {
+                    run: Some(RunObject(run)),
+                    delivered: true,
+                    errors: Vec::new(),
+                })
             }
             Err(inngest_services::Error::NotFound { .. }) => Ok(SendSignalPayload::default()),
             Err(error) => {
-                let error = UserError::sort(&error, &["input", "signal"], None, &asking.request_id)?;
-                Ok(SendSignalPayload { errors: vec![error], ..SendSignalPayload::default() })
+                let error =
+                    UserError::sort(&error, &["input", "signal"], None, &asking.request_id)?;
+                Ok(SendSignalPayload {
+                    errors: vec![error],
+                    ..SendSignalPayload::default()
+                })
             }
         }
     }
 }
 
 /// The events with these ids, in their order.
-async fn stored(ctx: &Context<'_>, asking: &Asking, ids: &[EventId]) -> Result<Vec<EventObject>, Error> {
+async fn stored(
+    ctx: &Context<'_>,
+    asking: &Asking,
+    ids: &[EventId],
+) -> Result<Vec<EventObject>, Error> {
     if !ctx.look_ahead().field("events").exists() && !ctx.look_ahead().field("event").exists() {
         return Ok(Vec::new());
     }
-    let found = asking.services.events().get_many(&asking.actor, ids).await.map_err(|error| failed(ctx, &error))?;
-    Ok(ids.iter().filter_map(|id| found.get(id).cloned()).map(EventObject).collect())
+    let found = asking
+        .services
+        .events()
+        .get_many(&asking.actor, ids)
+        .await
+        .map_err(|error| failed(ctx, &error))?;
+    Ok(ids
+        .iter()
+        .filter_map(|id| found.get(id).cloned())
+        .map(EventObject)
+        .collect())
 }

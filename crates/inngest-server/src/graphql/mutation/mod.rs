@@ -9,10 +9,18 @@ use async_graphql::MergedObject;
 
 /// Write operations; each takes one input and returns one payload.
 #[derive(MergedObject)]
-pub(crate) struct Mutation(events::EventMutations, runs::RunMutations, apps::AppMutations);
+pub(crate) struct Mutation(
+    events::EventMutations,
+    runs::RunMutations,
+    apps::AppMutations,
+);
 
 impl Mutation {
     pub(crate) fn new() -> Self {
-        Self(events::EventMutations, runs::RunMutations, apps::AppMutations)
+        Self(
+            events::EventMutations,
+            runs::RunMutations,
+            apps::AppMutations,
+        )
     }
 }

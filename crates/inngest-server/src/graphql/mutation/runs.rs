@@ -50,7 +50,11 @@ struct RerunRunPayload {
 #[Object]
 impl RunMutations {
     /// Cancels one run; repeating it is harmless. Needs RUNS_MANAGE.
-    async fn cancel_run(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: CancelRunInput) -> Result<CancelRunPayload, Error> {
+    async fn cancel_run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to do.")] input: CancelRunInput,
+    ) -> Result<CancelRunPayload, Error> {
         let asking = asking(ctx);
         let id: RunId = ids::parse(&input.run_id)?;
         let done = asking.services.runs().cancel(&asking.actor, id).await;
@@ -59,7 +63,11 @@ impl RunMutations {
     }
 
     /// Repeats a run as a whole. Needs RUNS_MANAGE.
-    async fn rerun_run(&self, ctx: &Context<'_>, #[graphql(desc = "What to do.")] input: RerunRunInput) -> Result<RerunRunPayload, Error> {
+    async fn rerun_run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to do.")] input: RerunRunInput,
+    ) -> Result<RerunRunPayload, Error> {
         let asking = asking(ctx);
         let id: RunId = ids::parse(&input.run_id)?;
         let done = asking.services.runs().rerun(&asking.actor, id).await;
@@ -68,9 +76,21 @@ impl RunMutations {
     }
 }
 
-fn sorted(ctx: &Context<'_>, done: Result<Run, ServiceError>, id: &ID) -> Result<(Option<RunObject>, Vec<UserError>), Error> {
+fn sorted(
+    ctx: &Context<'_>,
+    done: Result<Run, ServiceError>,
+    id: &ID,
+) -> Result<(Option<RunObject>, Vec<UserError>), Error> {
     match done {
         Ok(run) => Ok((Some(RunObject(run)), Vec::new())),
-        Err(error) => Ok((None, vec![UserError::sort(&error, &["input", "runId"], Some(id), &asking(ctx).request_id)?])),
+        Err(error) => Ok((
+            None,
+            vec![UserError::sort(
+                &error,
+                &["input", "runId"],
+                Some(id),
+                &asking(ctx).request_id,
+            )?],
+        )),
     }
 }

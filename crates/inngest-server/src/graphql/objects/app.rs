@@ -110,8 +110,14 @@ impl AppObject {
     #[graphql(complexity = 10)]
     async fn function_count(&self, ctx: &Context<'_>) -> Result<i32, Error> {
         let asking = asking(ctx);
-        let functions = asking.services.functions().list(&asking.actor, Some(self.0.id), false).await;
-        functions.map(|list| i32::try_from(list.len()).unwrap_or(i32::MAX)).map_err(|error| failed(ctx, &error))
+        let functions = asking
+            .services
+            .functions()
+            .list(&asking.actor, Some(self.0.id), false)
+            .await;
+        functions
+            .map(|list| i32::try_from(list.len()).unwrap_or(i32::MAX))
+            .map_err(|error| failed(ctx, &error))
     }
 
     /// Functions, by slug.
@@ -123,6 +129,12 @@ impl AppObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
         #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
-        FunctionFilter::list(filter.unwrap_or_default(), ctx, Some(self.0.id), (first, after.as_deref())).await
+        FunctionFilter::list(
+            filter.unwrap_or_default(),
+            ctx,
+            Some(self.0.id),
+            (first, after.as_deref()),
+        )
+        .await
     }
 }

@@ -34,8 +34,12 @@ pub(crate) fn unfailed(step: &StepRecord) -> Option<StepAttemptStatus> {
     }
     match step.status {
         StepStatus::Completed => Some(StepAttemptStatus::Completed),
-        StepStatus::Open if step.started_at.is_some() && step.failed_attempts == 0 => Some(StepAttemptStatus::Running),
-        StepStatus::Open | StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled => None,
+        StepStatus::Open if step.started_at.is_some() && step.failed_attempts == 0 => {
+            Some(StepAttemptStatus::Running)
+        }
+        StepStatus::Open | StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled => {
+            None
+        }
     }
 }
 
@@ -44,15 +48,25 @@ pub(crate) fn of_step(step: &StepRecord, failed: Vec<FailedAttempt>) -> Vec<Step
     let mut attempts: Vec<StepAttemptObject> = failed
         .into_iter()
         .filter(|attempt| attempt.step.as_ref() == Some(&step.step))
-        .map(|attempt| StepAttemptObject { step: step.clone(), number: attempt.attempt, outcome: Outcome::Failed(attempt) })
+        .map(|attempt| StepAttemptObject {
+            step: step.clone(),
+            number: attempt.attempt,
+            outcome: Outcome::Failed(attempt),
+        })
         .collect();
     attempts.sort_by_key(|attempt| attempt.number);
-    let next = attempts.last().map_or(step.failed_attempts, |last| last.number + 1);
+    let next = attempts
+        .last()
+        .map_or(step.failed_attempts, |last| last.number + 1);
     let last = unfailed(step).map(|status| match status {
         StepAttemptStatus::Completed => Outcome::Completed,
         StepAttemptStatus::Running | StepAttemptStatus::Failed => Outcome::Running,
     });
-    attempts.extend(last.map(|outcome| StepAttemptObject { step: step.clone(), number: next, outcome }));
+    attempts.extend(last.map(|outcome| StepAttemptObject {
+        step: step.clone(),
+        number: next,
+        outcome,
+    }));
     attempts
 }
 
@@ -96,7 +110,7 @@ impl StepAttemptObject {
     /// Error of this try.
     async fn error(&self) -> Option<ExecutionError> {
         match &self.outcome {
-            Outcome::Failed(attempt) => Some(ExecutionError::new(&attempt.code, &attempt.message())),
+            Outcome::Failed(attempt) => Some(ExecutionError::of_attempt(attempt)),
             Outcome::Completed | Outcome::Running => None,
         }
     }
@@ -169,7 +183,7 @@ mod tests {
             attempt,
             class: "user".into(),
             code: "Error".into(),
-            message: "no".into(),
+            error: Json::null(),
             at: Timestamp::default(),
             next_at: None,
         };

@@ -40,7 +40,10 @@ pub(crate) enum EnvironmentKind {
 impl EnvironmentObject {
     /// The environment of the caller's credential.
     pub(crate) fn of(asking: &Asking) -> Self {
-        Self { id: asking.actor.env, mode: asking.services.settings().mode }
+        Self {
+            id: asking.actor.env,
+            mode: asking.services.settings().mode,
+        }
     }
 
     pub(crate) fn slug_text(&self) -> &'static str {
@@ -52,7 +55,11 @@ impl EnvironmentObject {
 
     /// Reads an argument that names an environment, which must be the caller's.
     pub(crate) fn check(asking: &Asking, id: &ID) -> Result<(), Error> {
-        if ids::parse::<EnvId>(id)? == asking.actor.env { Ok(()) } else { Err(bad_input("there is no such environment")) }
+        if ids::parse::<EnvId>(id)? == asking.actor.env {
+            Ok(())
+        } else {
+            Err(bad_input("there is no such environment"))
+        }
     }
 }
 
@@ -99,16 +106,33 @@ impl EnvironmentObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
     ) -> Result<Page<AppObject, Counted>, Error> {
         let asking = asking(ctx);
-        let mut apps = asking.services.apps().list(&asking.actor).await.map_err(|error| failed(ctx, &error))?;
+        let mut apps = asking
+            .services
+            .apps()
+            .list(&asking.actor)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
         apps.sort_by(|a, b| a.name.cmp(&b.name));
-        connection::cut_counted(apps, (first, after.as_deref()), |app| app.name.clone(), AppObject)
+        connection::cut_counted(
+            apps,
+            (first, after.as_deref()),
+            |app| app.name.clone(),
+            AppObject,
+        )
     }
 
     /// One app by the id given in code.
-    async fn app(&self, ctx: &Context<'_>, #[graphql(desc = "The id given in code.")] external_id: String) -> Option<Result<AppObject, Error>> {
+    async fn app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id given in code.")] external_id: String,
+    ) -> Option<Result<AppObject, Error>> {
         let asking = asking(ctx);
         match asking.services.apps().list(&asking.actor).await {
-            Ok(apps) => apps.into_iter().find(|app| app.name == external_id).map(|app| Ok(AppObject(app))),
+            Ok(apps) => apps
+                .into_iter()
+                .find(|app| app.name == external_id)
+                .map(|app| Ok(AppObject(app))),
             Err(error) => Some(Err(failed(ctx, &error))),
         }
     }
@@ -122,7 +146,13 @@ impl EnvironmentObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
         #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
-        FunctionFilter::list(filter.unwrap_or_default(), ctx, None, (first, after.as_deref())).await
+        FunctionFilter::list(
+            filter.unwrap_or_default(),
+            ctx,
+            None,
+            (first, after.as_deref()),
+        )
+        .await
     }
 
     /// One function by its full slug.
@@ -132,7 +162,12 @@ impl EnvironmentObject {
         #[graphql(desc = "App id and function id joined by a hyphen.")] slug: String,
     ) -> Option<Result<FunctionObject, Error>> {
         let asking = asking(ctx);
-        match asking.services.functions().find_by_slug(&asking.actor, &slug).await {
+        match asking
+            .services
+            .functions()
+            .find_by_slug(&asking.actor, &slug)
+            .await
+        {
             Ok(found) => found.map(|function| Ok(FunctionObject(function))),
             Err(error) => nullable(ctx, Err(error)),
         }
@@ -160,9 +195,20 @@ impl EnvironmentObject {
             until: filter.time.until.map(|until| until.0),
             page,
         };
-        let found = asking.services.events().list(&asking.actor, request).await.map_err(|error| failed(ctx, &error))?;
+        let found = asking
+            .services
+            .events()
+            .list(&asking.actor, request)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
         let extra = async_graphql::connection::EmptyFields;
-        Ok(connection::stored(found, page.after.is_some(), extra, |event| Cursor(event.id.raw()), EventObject))
+        Ok(connection::stored(
+            found,
+            page.after.is_some(),
+            extra,
+            |event| Cursor(event.id.raw()),
+            EventObject,
+        ))
     }
 
     /// Runs, newest first.
@@ -187,10 +233,28 @@ pub(crate) async fn list_runs(
     let asking = asking(ctx);
     let page = connection::page(first, after)?;
     let Some(request) = filter.into_request(ctx, page).await? else {
-        return Ok(Page::with_additional_fields(false, false, RunPage::Known(0)));
+        return Ok(Page::with_additional_fields(
+            false,
+            false,
+            RunPage::Known(0),
+        ));
     };
     let feed_cursor = feed::position(asking.services.clock().now());
-    let found = asking.services.runs().list(&asking.actor, request.clone()).await.map_err(|error| failed(ctx, &error))?;
-    let extra = RunPage::Stored { request, feed_cursor };
-    Ok(connection::stored(found, page.after.is_some(), extra, |run| Cursor(run.id.raw()), RunObject))
+    let found = asking
+        .services
+        .runs()
+        .list(&asking.actor, request.clone())
+        .await
+        .map_err(|error| failed(ctx, &error))?;
+    let extra = RunPage::Stored {
+        request,
+        feed_cursor,
+    };
+    Ok(connection::stored(
+        found,
+        page.after.is_some(),
+        extra,
+        |run| Cursor(run.id.raw()),
+        RunObject,
+    ))
 }

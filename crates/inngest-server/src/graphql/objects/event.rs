@@ -9,10 +9,7 @@ use crate::graphql::{
     connection::{self, Page, RunPage},
     ids::GlobalId,
     loaders::{RunsOf, load},
-    objects::{
-        environment::EnvironmentObject,
-        run::{RunObject, RunStatusCounts},
-    },
+    objects::{environment::EnvironmentObject, run::RunObject, run_parts::RunStatusCounts},
     scalars::{DateTime, JsonScalar, UlidText},
 };
 
@@ -59,7 +56,10 @@ impl EventObject {
 
     /// The v field.
     async fn version(&self) -> Option<String> {
-        self.0.body.member("v").and_then(|version| version.to_text())
+        self.0
+            .body
+            .member("v")
+            .and_then(|version| version.to_text())
     }
 
     /// The ts field, or the time of receipt.
@@ -96,7 +96,13 @@ impl EventObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
         let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
-        connection::cut(runs, (first, after.as_deref()), |run| run.id.to_string(), RunPage::Known, RunObject)
+        connection::cut(
+            runs,
+            (first, after.as_deref()),
+            |run| run.id.to_string(),
+            RunPage::Known,
+            RunObject,
+        )
     }
 
     /// Number of those runs by status.

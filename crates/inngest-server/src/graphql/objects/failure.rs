@@ -4,6 +4,8 @@ use async_graphql::SimpleObject;
 
 use inngest_core::{json::Json, op::StepError, run::RunStatus, wire};
 
+use inngest_services::FailedAttempt;
+
 use crate::graphql::scalars::JsonScalar;
 
 /// Error of a run, step or attempt.
@@ -22,8 +24,13 @@ pub(crate) struct ExecutionError {
 }
 
 impl ExecutionError {
-    pub(crate) fn new(name: &str, message: &str) -> Self {
-        StepError::new(name, message).into()
+    /// What user code, or we in its place, said about a failed attempt.
+    pub(crate) fn of_attempt(attempt: &FailedAttempt) -> Self {
+        let mut error = wire::memo::parse_error(&attempt.error);
+        if error.name.is_empty() {
+            error.name.clone_from(&attempt.code);
+        }
+        error.into()
     }
 
     /// The error object of a failed run, or the reason of a cancelled one.
@@ -31,24 +38,29 @@ impl ExecutionError {
         match status {
             RunStatus::Failed => Some(wire::memo::parse_error(output).into()),
             RunStatus::Cancelled => {
-                let mut error = wire::memo::parse_error(output);
-                if error.name.is_empty() {
-                    error.name = "Cancelled".to_owned();
-                }
-                if error.message.is_empty() {
-                    error.message = "the run was cancelled".to_owned();
-                }
-                Some(error.into())
+                let reason = cancel_reason(output).unwrap_or_else(|| "it was cancelled".to_owned());
+                Some(StepError::new("Cancelled", reason).into())
             }
-            RunStatus::Queued | RunStatus::Running | RunStatus::Completed | RunStatus::Skipped => None,
+            RunStatus::Queued | RunStatus::Running | RunStatus::Completed | RunStatus::Skipped => {
+                None
+            }
         }
     }
+}
+
+/// The sentence that a cancelled run ends with.
+pub(crate) fn cancel_reason(output: &Json) -> Option<String> {
+    output.member("reason").and_then(|reason| reason.to_text())
 }
 
 impl From<StepError> for ExecutionError {
     fn from(error: StepError) -> Self {
         Self {
-            name: if error.name.is_empty() { "Error".to_owned() } else { error.name },
+            name: if error.name.is_empty() {
+                "Error".to_owned()
+            } else {
+                error.name
+            },
             message: error.message,
             stack: error.stack,
             cause: error.cause.map(JsonScalar),

@@ -4,16 +4,21 @@ use async_graphql::{Enum, ID, Interface, SimpleObject};
 
 use inngest_core::{run::Run, time::Timestamp};
 
-use crate::graphql::{
-    objects::run::RunObject,
-    scalars::DateTime,
-};
+use crate::graphql::{objects::run::RunObject, scalars::DateTime};
 
 /// Common part of all messages of resumable feeds.
 #[derive(Interface)]
 #[graphql(
-    field(name = "kind", ty = "&FeedMessageKind", desc = "What the message says."),
-    field(name = "cursor", ty = "&String", desc = "Position after this message; pass it as after to resume."),
+    field(
+        name = "kind",
+        ty = "&FeedMessageKind",
+        desc = "What the message says."
+    ),
+    field(
+        name = "cursor",
+        ty = "&String",
+        desc = "Position after this message; pass it as after to resume."
+    ),
     field(name = "at", ty = "&DateTime", desc = "When the change was seen.")
 )]
 pub(crate) enum FeedMessage {
@@ -53,7 +58,12 @@ pub(crate) struct RunUpdate {
 
 impl RunUpdate {
     pub(crate) fn new(kind: FeedMessageKind, run: Run, at: Timestamp) -> Self {
-        Self { kind, cursor: position(at), at: DateTime(at), run: Some(RunObject(run)) }
+        Self {
+            kind,
+            cursor: position(at),
+            at: DateTime(at),
+            run: Some(RunObject(run)),
+        }
     }
 }
 
@@ -74,15 +84,27 @@ pub(crate) struct RunFeedUpdate {
 
 impl RunFeedUpdate {
     pub(crate) fn bare(kind: FeedMessageKind, at: Timestamp) -> Self {
-        Self { kind, cursor: position(at), at: DateTime(at), run: None, removed_id: None }
+        Self {
+            kind,
+            cursor: position(at),
+            at: DateTime(at),
+            run: None,
+            removed_id: None,
+        }
     }
 
     pub(crate) fn with_run(kind: FeedMessageKind, run: Run, at: Timestamp) -> Self {
-        Self { run: Some(RunObject(run)), ..Self::bare(kind, at) }
+        Self {
+            run: Some(RunObject(run)),
+            ..Self::bare(kind, at)
+        }
     }
 
     pub(crate) fn removed(id: ID, at: Timestamp) -> Self {
-        Self { removed_id: Some(id), ..Self::bare(FeedMessageKind::Removed, at) }
+        Self {
+            removed_id: Some(id),
+            ..Self::bare(FeedMessageKind::Removed, at)
+        }
     }
 }
 

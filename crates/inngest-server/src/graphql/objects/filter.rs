@@ -17,7 +17,7 @@ use crate::graphql::{
     connection::{self, Counted, Page},
     error::failed,
     ids,
-    objects::{function::FunctionObject, run::RunStatusEnum},
+    objects::{function::FunctionObject, run_parts::RunStatusEnum},
     scalars::DateTime,
 };
 
@@ -47,11 +47,29 @@ pub(crate) struct RunFilter {
 
 impl RunFilter {
     /// The request for the service; none when nothing can match.
-    pub(crate) async fn into_request(self, ctx: &Context<'_>, page: PageRequest) -> Result<Option<ListRuns>, Error> {
-        let unless_skipped = || RunStatus::ALL.iter().copied().filter(|status| *status != RunStatus::Skipped).collect();
-        let statuses: Vec<RunStatus> = self.statuses.map_or_else(unless_skipped, |list| list.into_iter().map(RunStatus::from).collect());
-        let apps = self.app_ids.map(|list| ids::parse_all::<AppId>(&list)).transpose()?;
-        let mut functions = self.function_ids.map(|list| ids::parse_all::<FunctionId>(&list)).transpose()?;
+    pub(crate) async fn into_request(
+        self,
+        ctx: &Context<'_>,
+        page: PageRequest,
+    ) -> Result<Option<ListRuns>, Error> {
+        let unless_skipped = || {
+            RunStatus::ALL
+                .iter()
+                .copied()
+                .filter(|status| *status != RunStatus::Skipped)
+                .collect()
+        };
+        let statuses: Vec<RunStatus> = self.statuses.map_or_else(unless_skipped, |list| {
+            list.into_iter().map(RunStatus::from).collect()
+        });
+        let apps = self
+            .app_ids
+            .map(|list| ids::parse_all::<AppId>(&list))
+            .transpose()?;
+        let mut functions = self
+            .function_ids
+            .map(|list| ids::parse_all::<FunctionId>(&list))
+            .transpose()?;
         if let Some(slugs) = self.function_slugs {
             let named = of_slugs(ctx, &slugs).await?;
             functions = Some(match functions {
@@ -59,7 +77,9 @@ impl RunFilter {
                 Some(ids) => ids.into_iter().filter(|id| named.contains(id)).collect(),
             });
         }
-        let nothing = statuses.is_empty() || functions.as_ref().is_some_and(Vec::is_empty) || apps.as_ref().is_some_and(Vec::is_empty);
+        let nothing = statuses.is_empty()
+            || functions.as_ref().is_some_and(Vec::is_empty)
+            || apps.as_ref().is_some_and(Vec::is_empty);
         if nothing {
             return Ok(None);
         }
@@ -78,7 +98,12 @@ async fn of_slugs(ctx: &Context<'_>, slugs: &[String]) -> Result<Vec<FunctionId>
     let asking = asking(ctx);
     let mut found = Vec::new();
     for slug in slugs.iter().take(100) {
-        let function = asking.services.functions().find_by_slug(&asking.actor, slug).await.map_err(|error| failed(ctx, &error))?;
+        let function = asking
+            .services
+            .functions()
+            .find_by_slug(&asking.actor, slug)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
         found.extend(function.map(|function| function.id));
     }
     Ok(found)
@@ -117,21 +142,47 @@ impl FunctionFilter {
         page: (Option<i32>, Option<&str>),
     ) -> Result<Page<FunctionObject, Counted>, Error> {
         let asking = asking(ctx);
-        let apps = self.app_ids.as_deref().map(ids::parse_all::<AppId>).transpose()?;
+        let apps = self
+            .app_ids
+            .as_deref()
+            .map(ids::parse_all::<AppId>)
+            .transpose()?;
         let with_archived = self.include_archived.unwrap_or(false);
-        let mut functions = asking.services.functions().list(&asking.actor, app, with_archived).await.map_err(|error| failed(ctx, &error))?;
+        let mut functions = asking
+            .services
+            .functions()
+            .list(&asking.actor, app, with_archived)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
         let part = self.name_contains.map(|part| part.to_lowercase());
         functions.retain(|function| {
-            apps.as_ref().is_none_or(|apps| apps.contains(&function.app))
-                && part.as_ref().is_none_or(|part| function.name.to_lowercase().contains(part) || function.slug.to_lowercase().contains(part))
-                && self.trigger_event_name.as_ref().is_none_or(|name| listens_to(function, name))
+            apps.as_ref()
+                .is_none_or(|apps| apps.contains(&function.app))
+                && part.as_ref().is_none_or(|part| {
+                    function.name.to_lowercase().contains(part)
+                        || function.slug.to_lowercase().contains(part)
+                })
+                && self
+                    .trigger_event_name
+                    .as_ref()
+                    .is_none_or(|name| listens_to(function, name))
         });
         functions.sort_by(|a, b| a.slug.cmp(&b.slug));
-        connection::cut_counted(functions, page, |function| function.slug.clone(), FunctionObject)
+        connection::cut_counted(
+            functions,
+            page,
+            |function| function.slug.clone(),
+            FunctionObject,
+        )
     }
 }
 
 fn listens_to(function: &Function, name: &str) -> bool {
-    let Ok(config) = wire::sync::parse_config(&function.config) else { return false };
-    config.triggers.iter().any(|trigger| matches!(trigger, Trigger::Event { pattern, .. } if pattern == name))
+    let Ok(config) = wire::sync::parse_config(&function.config) else {
+        return false;
+    };
+    config
+        .triggers
+        .iter()
+        .any(|trigger| matches!(trigger, Trigger::Event { pattern, .. } if pattern == name))
 }

@@ -32,8 +32,14 @@ pub(crate) struct FunctionObject(pub(crate) Function);
 impl FunctionObject {
     fn read_config(&self, ctx: &Context<'_>) -> Result<FunctionConfig, Error> {
         wire::sync::parse_config(&self.0.config).map_err(|error| {
-            let what = format!("the stored configuration of function `{}` is unreadable: {error}", self.0.slug);
-            as_error(&inngest_services::Error::Internal { what }, &asking(ctx).request_id)
+            let what = format!(
+                "the stored configuration of function `{}` is unreadable: {error}",
+                self.0.slug
+            );
+            as_error(
+                &inngest_services::Error::Internal { what },
+                &asking(ctx).request_id,
+            )
         })
     }
 }
@@ -63,7 +69,10 @@ impl FunctionObject {
 
     /// The app it belongs to.
     async fn app(&self, ctx: &Context<'_>) -> Result<AppObject, Error> {
-        load(ctx, self.0.app).await?.map(AppObject).ok_or_else(|| bad_input("the app of this function is gone"))
+        load(ctx, self.0.app)
+            .await?
+            .map(AppObject)
+            .ok_or_else(|| bad_input("the app of this function is gone"))
     }
 
     /// The environment it belongs to.
@@ -77,15 +86,25 @@ impl FunctionObject {
         let now = asking(ctx).services.clock().now();
         let config = self.read_config(ctx)?;
         if config.triggers.is_empty() {
-            return Ok(vec![TriggerObject::Invoke(InvokeTrigger { note: "starts by invocation only".to_owned() })]);
+            return Ok(vec![TriggerObject::Invoke(InvokeTrigger {
+                note: "starts by invocation only".to_owned(),
+            })]);
         }
         let read = |trigger: config::Trigger| match trigger {
-            config::Trigger::Event { pattern, expression } => {
-                TriggerObject::Event(EventTrigger { event_name: pattern, expression: expression.map(CelExpression) })
-            }
+            config::Trigger::Event {
+                pattern,
+                expression,
+            } => TriggerObject::Event(EventTrigger {
+                event_name: pattern,
+                expression: expression.map(CelExpression),
+            }),
             config::Trigger::Cron { schedule, jitter } => TriggerObject::Cron(CronTrigger {
                 next_at: (self.0.archived_at.is_none())
-                    .then(|| Schedule::parse(&schedule).ok().and_then(|parsed| parsed.next_after(now.as_millis())))
+                    .then(|| {
+                        Schedule::parse(&schedule)
+                            .ok()
+                            .and_then(|parsed| parsed.next_after(now.as_millis()))
+                    })
                     .flatten()
                     .map(|at| DateTime(Timestamp::from_millis(at))),
                 schedule,
@@ -97,7 +116,10 @@ impl FunctionObject {
 
     /// Flow control and retry settings in force.
     async fn config(&self, ctx: &Context<'_>) -> Result<FunctionConfigObject, Error> {
-        Ok(FunctionConfigObject { config: self.read_config(ctx)?, raw: self.0.config.clone() })
+        Ok(FunctionConfigObject {
+            config: self.read_config(ctx)?,
+            raw: self.0.config.clone(),
+        })
     }
 
     /// Archived functions are gone from code.
@@ -132,7 +154,8 @@ impl FunctionObject {
         let own = self.0.id.global();
         let includes_own = match &filter.function_ids {
             None => true,
-            Some(ids) => crate::graphql::ids::parse_all::<inngest_core::ids::FunctionId>(ids)?.contains(&self.0.id),
+            Some(ids) => crate::graphql::ids::parse_all::<inngest_core::ids::FunctionId>(ids)?
+                .contains(&self.0.id),
         };
         filter.function_ids = Some(if includes_own { vec![own] } else { Vec::new() });
         list_runs(ctx, filter, (first, after.as_deref())).await

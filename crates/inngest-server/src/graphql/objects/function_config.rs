@@ -21,7 +21,10 @@ pub(crate) struct FunctionConfigObject {
 impl FunctionConfigObject {
     /// Retries per step and per function body.
     async fn retries(&self) -> RetryConfig {
-        RetryConfig { attempts: int(self.config.retries), is_default: self.config.retries == limits::DEFAULT_RETRIES }
+        RetryConfig {
+            attempts: int(self.config.retries),
+            is_default: self.config.retries == limits::DEFAULT_RETRIES,
+        }
     }
 
     /// Limits on steps executing at the same time, or on runs that have not ended.
@@ -40,35 +43,53 @@ impl FunctionConfigObject {
         };
         let flow = &self.config.flow;
         let steps = flow.concurrency.iter().map(read(ConcurrencyTarget::Step));
-        steps.chain(flow.run_concurrency.iter().map(read(ConcurrencyTarget::Run))).collect()
+        steps
+            .chain(
+                flow.run_concurrency
+                    .iter()
+                    .map(read(ConcurrencyTarget::Run)),
+            )
+            .collect()
     }
 
     /// Delays starts beyond a rate.
     async fn throttle(&self) -> Option<ThrottleConfig> {
-        self.config.flow.throttle.as_ref().map(|throttle| ThrottleConfig {
-            limit: int(throttle.limit),
-            period: DurationString::of(throttle.period),
-            burst: int(throttle.burst),
-            key: cel(throttle.key.as_deref()),
-        })
+        self.config
+            .flow
+            .throttle
+            .as_ref()
+            .map(|throttle| ThrottleConfig {
+                limit: int(throttle.limit),
+                period: DurationString::of(throttle.period),
+                burst: int(throttle.burst),
+                key: cel(throttle.key.as_deref()),
+            })
     }
 
     /// Drops starts beyond a rate.
     async fn rate_limit(&self) -> Option<RateLimitConfig> {
-        self.config.flow.rate_limit.as_ref().map(|limit| RateLimitConfig {
-            limit: int(limit.limit),
-            period: DurationString::of(limit.period),
-            key: cel(limit.key.as_deref()),
-        })
+        self.config
+            .flow
+            .rate_limit
+            .as_ref()
+            .map(|limit| RateLimitConfig {
+                limit: int(limit.limit),
+                period: DurationString::of(limit.period),
+                key: cel(limit.key.as_deref()),
+            })
     }
 
     /// Waits until events stop arriving.
     async fn debounce(&self) -> Option<DebounceConfig> {
-        self.config.flow.debounce.as_ref().map(|debounce| DebounceConfig {
-            period: DurationString::of(debounce.period),
-            timeout: debounce.timeout.map(DurationString::of),
-            key: cel(debounce.key.as_deref()),
-        })
+        self.config
+            .flow
+            .debounce
+            .as_ref()
+            .map(|debounce| DebounceConfig {
+                period: DurationString::of(debounce.period),
+                timeout: debounce.timeout.map(DurationString::of),
+                key: cel(debounce.key.as_deref()),
+            })
     }
 
     /// Collects events into one run.
@@ -83,24 +104,37 @@ impl FunctionConfigObject {
 
     /// Reorders waiting runs.
     async fn priority(&self) -> Option<PriorityConfig> {
-        self.config.flow.priority.clone().map(|expression| PriorityConfig { expression: CelExpression(expression) })
+        self.config
+            .flow
+            .priority
+            .clone()
+            .map(|expression| PriorityConfig {
+                expression: CelExpression(expression),
+            })
     }
 
     /// At most one run at a time.
     async fn singleton(&self) -> Option<SingletonConfig> {
-        self.config.flow.singleton.as_ref().map(|singleton| SingletonConfig {
-            mode: match singleton.mode {
-                config::SingletonMode::Skip => SingletonMode::Skip,
-                config::SingletonMode::Cancel => SingletonMode::Cancel,
-            },
-            key: cel(singleton.key.as_deref()),
-        })
+        self.config
+            .flow
+            .singleton
+            .as_ref()
+            .map(|singleton| SingletonConfig {
+                mode: match singleton.mode {
+                    config::SingletonMode::Skip => SingletonMode::Skip,
+                    config::SingletonMode::Cancel => SingletonMode::Cancel,
+                },
+                key: cel(singleton.key.as_deref()),
+            })
     }
 
     /// Limits on waiting and running time.
     async fn timeouts(&self) -> TimeoutConfig {
         let timeouts = self.config.timeouts;
-        TimeoutConfig { start: timeouts.start.map(DurationString::of), finish: timeouts.finish.map(DurationString::of) }
+        TimeoutConfig {
+            start: timeouts.start.map(DurationString::of),
+            finish: timeouts.finish.map(DurationString::of),
+        }
     }
 
     /// Events that cancel a run.

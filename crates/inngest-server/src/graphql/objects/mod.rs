@@ -11,6 +11,8 @@ pub(crate) mod function;
 pub(crate) mod function_config;
 pub(crate) mod node;
 pub(crate) mod run;
+pub(crate) mod run_parts;
 pub(crate) mod server;
 pub(crate) mod step;
 pub(crate) mod user_error;
+pub(crate) mod wait;

@@ -1,22 +1,30 @@
 //! Runs.
 
-use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
+use std::sync::Arc;
+
+use async_graphql::{Context, Error, ID, Object};
 
 use inngest_core::{
-    event::FUNCTION_INVOKED,
     ids::{RunId, StepId},
-    run::{Run, RunStatus, SkipReason, StepStatus},
+    run::{Run, RunStatus},
 };
+use inngest_services::Reason;
 
 use crate::graphql::{
     asking::asking,
     connection::{self, Counted, Page},
     error::{bad_input, failed, nullable},
     ids::GlobalId,
-    loaders::{AttemptsOf, StepsOf, load, load_many},
+    loaders::{AttemptsOf, ReasonsOf, StepsOf, load, load_many},
     objects::{
-        app::AppObject, environment::EnvironmentObject, event::EventObject, failure::ExecutionError, function::FunctionObject,
+        app::AppObject,
+        environment::EnvironmentObject,
+        event::EventObject,
+        failure::ExecutionError,
+        function::FunctionObject,
+        run_parts::{RunActivity, RunCancel, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts},
         step::StepObject,
+        wait::{self, WaitObject},
     },
     scalars::{DateTime, JsonScalar, Long, Milliseconds, UlidText},
 };
@@ -44,12 +52,18 @@ impl RunObject {
 
     /// The function.
     async fn function(&self, ctx: &Context<'_>) -> Result<FunctionObject, Error> {
-        load(ctx, self.0.function).await?.map(FunctionObject).ok_or_else(|| bad_input("the function of this run is gone"))
+        load(ctx, self.0.function)
+            .await?
+            .map(FunctionObject)
+            .ok_or_else(|| bad_input("the function of this run is gone"))
     }
 
     /// The app.
     async fn app(&self, ctx: &Context<'_>) -> Result<AppObject, Error> {
-        load(ctx, self.0.app).await?.map(AppObject).ok_or_else(|| bad_input("the app of this run is gone"))
+        load(ctx, self.0.app)
+            .await?
+            .map(AppObject)
+            .ok_or_else(|| bad_input("the app of this run is gone"))
     }
 
     /// The environment.
@@ -79,43 +93,61 @@ impl RunObject {
 
     /// Time from start to end, or to now while running.
     async fn duration_ms(&self, ctx: &Context<'_>) -> Option<Milliseconds> {
-        let until = self.0.ended.as_ref().map_or_else(|| asking(ctx).services.clock().now(), |ended| ended.at);
-        self.0.started_at.map(|started| millis(until.since(started)))
+        let until = self
+            .0
+            .ended
+            .as_ref()
+            .map_or_else(|| asking(ctx).services.clock().now(), |ended| ended.at);
+        self.0
+            .started_at
+            .map(|started| millis(until.since(started)))
     }
 
     /// Time from queueing to start.
     async fn queue_delay_ms(&self) -> Option<Milliseconds> {
-        self.0.started_at.map(|started| millis(started.since(self.0.queued_at)))
+        self.0
+            .started_at
+            .map(|started| millis(started.since(self.0.queued_at)))
+    }
+
+    /// What a queued or running run is doing now, null after its end.
+    #[graphql(complexity = 20)]
+    async fn activity(&self, ctx: &Context<'_>) -> Option<Result<RunActivity, Error>> {
+        reasons(ctx, &self.0)
+            .await
+            .map(|reasons| reasons.map(|reasons| RunActivity::of(&reasons)))
+            .and_then(Result::transpose)
     }
 
     /// When the earliest sleep, retry or timeout is due; null after the end and when nothing is timed.
     #[graphql(complexity = 20)]
     async fn next_activity_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime, Error>> {
+        let earliest = |reasons: Arc<Vec<Reason>>| {
+            reasons
+                .iter()
+                .filter_map(|reason| reason.until)
+                .min()
+                .map(DateTime)
+        };
+        reasons(ctx, &self.0)
+            .await
+            .map(|reasons| reasons.map(earliest))
+            .and_then(Result::transpose)
+    }
+
+    /// Waits that are open now.
+    #[graphql(complexity = "10 + 5 * child_complexity")]
+    async fn waits(&self, ctx: &Context<'_>) -> Result<Vec<WaitObject>, Error> {
         if self.0.status.is_ended() {
-            return None;
-        }
-        let asking = asking(ctx);
-        match asking.services.runs().explain(&asking.actor, self.0.id).await {
-            Ok(reasons) => reasons.iter().filter_map(|reason| reason.until).min().map(|at| Ok(DateTime(at))),
-            Err(error) => nullable(ctx, Err(error)),
+            Ok(Vec::new())
+        } else {
+            wait::of_run(ctx, self.0.id).await
         }
     }
 
     /// What started it.
     async fn trigger(&self) -> RunTrigger {
-        let run = &self.0;
-        let kind = if run.original.is_some() {
-            RunTriggerKind::Rerun
-        } else if run.cron.is_some() {
-            RunTriggerKind::Cron
-        } else if run.correlation.is_some() || run.event_name == FUNCTION_INVOKED {
-            RunTriggerKind::Invoke
-        } else if run.events.len() > 1 {
-            RunTriggerKind::Batch
-        } else {
-            RunTriggerKind::Event
-        };
-        RunTrigger { kind, event_name: run.cron.is_none().then(|| run.event_name.clone()), cron: run.cron.clone() }
+        RunTrigger::of(&self.0)
     }
 
     /// Triggering events; more than one for batches.
@@ -127,16 +159,29 @@ impl RunObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
     ) -> Result<Page<EventObject>, Error> {
         let mut found = load_many(ctx, self.0.events.clone()).await?;
-        let events: Vec<_> = self.0.events.iter().filter_map(|id| found.remove(id)).collect();
+        let events: Vec<_> = self
+            .0
+            .events
+            .iter()
+            .filter_map(|id| found.remove(id))
+            .collect();
         let extra = |_| async_graphql::connection::EmptyFields;
-        connection::cut(events, (first, after.as_deref()), |event| event.id.to_string(), extra, EventObject)
+        connection::cut(
+            events,
+            (first, after.as_deref()),
+            |event| event.id.to_string(),
+            extra,
+            EventObject,
+        )
     }
 
     /// Data of the first triggering event.
     async fn input(&self, ctx: &Context<'_>) -> Option<Result<JsonScalar, Error>> {
         let first = *self.0.events.first()?;
         match load(ctx, first).await {
-            Ok(event) => event.and_then(|event| event.body.member("data")).map(|data| Ok(JsonScalar(data))),
+            Ok(event) => event
+                .and_then(|event| event.body.member("data"))
+                .map(|data| Ok(JsonScalar(data))),
             Err(error) => Some(Err(error)),
         }
     }
@@ -144,24 +189,45 @@ impl RunObject {
     /// Return value; null before the end and on failure.
     async fn output(&self) -> Option<JsonScalar> {
         let completed = self.0.status == RunStatus::Completed;
-        self.0.ended.as_ref().filter(|_| completed).map(|ended| JsonScalar(ended.output.clone()))
+        self.0
+            .ended
+            .as_ref()
+            .filter(|_| completed)
+            .map(|ended| JsonScalar(ended.output.clone()))
     }
 
     /// Why it failed or was cancelled.
     async fn error(&self) -> Option<ExecutionError> {
-        self.0.ended.as_ref().and_then(|ended| ExecutionError::of_run(self.0.status, &ended.output))
+        self.0
+            .ended
+            .as_ref()
+            .and_then(|ended| ExecutionError::of_run(self.0.status, &ended.output))
     }
 
     /// Why it was skipped.
     async fn skip(&self) -> Option<RunSkip> {
-        self.0.skip_reason.map(|reason| RunSkip { reason: reason.into() })
+        self.0.skip_reason.map(|reason| RunSkip {
+            reason: reason.into(),
+        })
+    }
+
+    /// How it was cancelled.
+    async fn cancel(&self) -> Option<RunCancel> {
+        let cancelled = self.0.status == RunStatus::Cancelled;
+        self.0
+            .ended
+            .as_ref()
+            .filter(|_| cancelled)
+            .and_then(|ended| RunCancel::of(ended.at, &ended.output))
     }
 
     /// Attempt number of the function body, counted from 0.
     async fn attempt(&self, ctx: &Context<'_>) -> Result<i32, Error> {
         let failed = load(ctx, AttemptsOf(self.0.id)).await?.unwrap_or_default();
         let of_body = failed.iter().filter(|attempt| attempt.step.is_none());
-        let next = of_body.map(|attempt| attempt.attempt + u32::from(attempt.next_at.is_some())).max();
+        let next = of_body
+            .map(|attempt| attempt.attempt + u32::from(attempt.next_at.is_some()))
+            .max();
         Ok(next.map_or(0, |number| i32::try_from(number).unwrap_or(i32::MAX)))
     }
 
@@ -174,13 +240,26 @@ impl RunObject {
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
     ) -> Result<Page<StepObject, Counted>, Error> {
         let steps = load(ctx, StepsOf(self.0.id)).await?.unwrap_or_default();
-        connection::cut_counted(steps, (first, after.as_deref()), |step| step.step.to_string(), StepObject)
+        connection::cut_counted(
+            steps,
+            (first, after.as_deref()),
+            |step| step.step.to_string(),
+            StepObject,
+        )
     }
 
     /// One step by its hashed id.
-    async fn step(&self, ctx: &Context<'_>, #[graphql(desc = "Hashed id.")] step_id: String) -> Option<Result<StepObject, Error>> {
+    async fn step(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Hashed id.")] step_id: String,
+    ) -> Option<Result<StepObject, Error>> {
         match load(ctx, StepsOf(self.0.id)).await {
-            Ok(steps) => steps.unwrap_or_default().into_iter().find(|step| step.step.as_str() == step_id).map(|step| Ok(StepObject(step))),
+            Ok(steps) => steps
+                .unwrap_or_default()
+                .into_iter()
+                .find(|step| step.step.as_str() == step_id)
+                .map(|step| Ok(StepObject(step))),
             Err(error) => Some(Err(error)),
         }
     }
@@ -188,18 +267,7 @@ impl RunObject {
     /// Number of steps by status.
     async fn step_counts(&self, ctx: &Context<'_>) -> Result<StepStatusCounts, Error> {
         let steps = load(ctx, StepsOf(self.0.id)).await?.unwrap_or_default();
-        let mut counts = StepStatusCounts { total: i32::try_from(steps.len()).unwrap_or(i32::MAX), ..StepStatusCounts::default() };
-        for step in steps {
-            let sum = match step.status {
-                StepStatus::Completed | StepStatus::TimedOut => &mut counts.completed,
-                StepStatus::Failed => &mut counts.failed,
-                StepStatus::Cancelled => &mut counts.cancelled,
-                StepStatus::Open if super::step::is_wait(step.kind) => &mut counts.waiting,
-                StepStatus::Open => &mut counts.active,
-            };
-            *sum += 1;
-        }
-        Ok(counts)
+        Ok(StepStatusCounts::of(&steps))
     }
 
     /// The invoke step that started it.
@@ -207,7 +275,11 @@ impl RunObject {
         let (run, step) = self.0.correlation.as_ref()?.split_once('.')?;
         let (run, step) = (run.parse::<RunId>().ok()?, StepId::parse(step).ok()?);
         match load(ctx, StepsOf(run)).await {
-            Ok(steps) => steps.unwrap_or_default().into_iter().find(|found| found.step == step).map(|found| Ok(StepObject(found))),
+            Ok(steps) => steps
+                .unwrap_or_default()
+                .into_iter()
+                .find(|found| found.step == step)
+                .map(|found| Ok(StepObject(found))),
             Err(error) => Some(Err(error)),
         }
     }
@@ -216,134 +288,52 @@ impl RunObject {
     #[graphql(complexity = "10 + child_complexity")]
     async fn rerun_of(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
         let asking = asking(ctx);
-        nullable(ctx, asking.services.runs().get(&asking.actor, self.0.original?).await.map(RunObject))
+        nullable(
+            ctx,
+            asking
+                .services
+                .runs()
+                .get(&asking.actor, self.0.original?)
+                .await
+                .map(RunObject),
+        )
     }
-}
-
-/// State of a run.
-#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
-#[graphql(name = "RunStatus", remote = "RunStatus")]
-pub(crate) enum RunStatusEnum {
-    /// Accepted and waiting for its first request.
-    Queued,
-    /// Started and not ended, including while it sleeps or waits.
-    Running,
-    /// Ended with a result.
-    Completed,
-    /// Ended with an error.
-    Failed,
-    /// Ended by a cancellation.
-    Cancelled,
-    /// Never started because of a pause or a singleton.
-    Skipped,
-}
-
-/// What started a run.
-#[derive(SimpleObject)]
-pub(crate) struct RunTrigger {
-    /// Sort of start.
-    kind: RunTriggerKind,
-    /// Event name, null for schedules.
-    event_name: Option<String>,
-    /// Cron text for schedules.
-    cron: Option<String>,
-}
-
-/// Sort of start.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RunTriggerKind {
-    /// One event.
-    Event,
-    /// A batch of events.
-    Batch,
-    /// A schedule.
-    Cron,
-    /// An invoke step or an invocation through an API.
-    Invoke,
-    /// A rerun.
-    Rerun,
-}
-
-/// Why a run was skipped.
-#[derive(SimpleObject)]
-pub(crate) struct RunSkip {
-    /// Why.
-    reason: SkipReasonEnum,
-}
-
-/// Why a run was skipped.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(name = "SkipReason", remote = "SkipReason")]
-pub(crate) enum SkipReasonEnum {
-    /// The function is paused.
-    FunctionPaused,
-    /// Another run exists for the singleton key.
-    Singleton,
-}
-
-/// Number of runs by status.
-#[derive(SimpleObject)]
-pub(crate) struct RunStatusCounts {
-    /// All runs.
-    total: Long,
-    /// QUEUED.
-    queued: Long,
-    /// RUNNING.
-    running: Long,
-    /// COMPLETED.
-    completed: Long,
-    /// FAILED.
-    failed: Long,
-    /// CANCELLED.
-    cancelled: Long,
-    /// SKIPPED.
-    skipped: Long,
-}
-
-impl RunStatusCounts {
-    pub(crate) fn of(statuses: &[RunStatus]) -> Self {
-        let count = |wanted: RunStatus| Long(statuses.iter().filter(|status| **status == wanted).count() as u64);
-        Self {
-            total: Long(statuses.len() as u64),
-            queued: count(RunStatus::Queued),
-            running: count(RunStatus::Running),
-            completed: count(RunStatus::Completed),
-            failed: count(RunStatus::Failed),
-            cancelled: count(RunStatus::Cancelled),
-            skipped: count(RunStatus::Skipped),
-        }
-    }
-}
-
-/// Number of steps by status.
-#[derive(SimpleObject, Default)]
-pub(crate) struct StepStatusCounts {
-    /// All steps.
-    total: i32,
-    /// COMPLETED.
-    completed: i32,
-    /// FAILED.
-    failed: i32,
-    /// QUEUED, RUNNING or RETRYING.
-    active: i32,
-    /// SLEEPING or WAITING.
-    waiting: i32,
-    /// CANCELLED.
-    cancelled: i32,
 }
 
 pub(crate) fn millis(duration: std::time::Duration) -> Milliseconds {
     Milliseconds(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Why an unfinished run is where it is; none after its end.
+async fn reasons(ctx: &Context<'_>, run: &Run) -> Option<Result<Arc<Vec<Reason>>, Error>> {
+    if run.status.is_ended() {
+        return None;
+    }
+    load(ctx, ReasonsOf(run.id)).await.transpose()
+}
+
 /// The run with this id, null when it is missing or not the caller's to see.
 pub(crate) async fn find(ctx: &Context<'_>, id: RunId) -> Option<Result<RunObject, Error>> {
     let asking = asking(ctx);
-    nullable(ctx, asking.services.runs().get(&asking.actor, id).await.map(RunObject))
+    nullable(
+        ctx,
+        asking
+            .services
+            .runs()
+            .get(&asking.actor, id)
+            .await
+            .map(RunObject),
+    )
 }
 
 /// Fails instead of answering null.
 pub(crate) async fn get(ctx: &Context<'_>, id: RunId) -> Result<RunObject, Error> {
     let asking = asking(ctx);
-    asking.services.runs().get(&asking.actor, id).await.map(RunObject).map_err(|error| failed(ctx, &error))
+    asking
+        .services
+        .runs()
+        .get(&asking.actor, id)
+        .await
+        .map(RunObject)
+        .map_err(|error| failed(ctx, &error))
 }

@@ -74,19 +74,34 @@ impl StepObject {
 
     /// Time from start to end, or to now.
     async fn duration_ms(&self, ctx: &Context<'_>) -> Option<Milliseconds> {
-        let until = self.0.ended_at.unwrap_or_else(|| asking(ctx).services.clock().now());
-        self.0.started_at.map(|started| millis(until.since(started)))
+        let until = self
+            .0
+            .ended_at
+            .unwrap_or_else(|| asking(ctx).services.clock().now());
+        self.0
+            .started_at
+            .map(|started| millis(until.since(started)))
     }
 
     /// Result; null before the end and on failure.
     async fn output(&self) -> Option<JsonScalar> {
-        let memo = self.0.memo.as_ref().filter(|_| status_of(&self.0) == StepStatusEnum::Completed)?;
-        Some(JsonScalar(wrapped(memo, "data").unwrap_or_else(|| memo.clone())))
+        let memo = self
+            .0
+            .memo
+            .as_ref()
+            .filter(|_| status_of(&self.0) == StepStatusEnum::Completed)?;
+        Some(JsonScalar(
+            wrapped(memo, "data").unwrap_or_else(|| memo.clone()),
+        ))
     }
 
     /// Final error.
     async fn error(&self) -> Option<ExecutionError> {
-        let memo = self.0.memo.as_ref().filter(|_| status_of(&self.0) == StepStatusEnum::Failed)?;
+        let memo = self
+            .0
+            .memo
+            .as_ref()
+            .filter(|_| status_of(&self.0) == StepStatusEnum::Failed)?;
         let error = wrapped(memo, "error").unwrap_or_else(|| memo.clone());
         Some(wire::memo::parse_error(&error).into())
     }
@@ -115,7 +130,9 @@ fn wrapped(memo: &Json, key: &str) -> Option<Json> {
 pub(crate) fn is_wait(kind: StepKind) -> bool {
     match kind {
         StepKind::Run | StepKind::Fetch | StepKind::Infer => false,
-        StepKind::Sleep | StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => true,
+        StepKind::Sleep | StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => {
+            true
+        }
     }
 }
 
@@ -123,9 +140,15 @@ pub(crate) fn status_of(step: &StepRecord) -> StepStatusEnum {
     match step.status {
         StepStatus::Open => match step.kind {
             StepKind::Sleep => StepStatusEnum::Sleeping,
-            StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => StepStatusEnum::Waiting,
-            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.failed_attempts > 0 => StepStatusEnum::Retrying,
-            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.started_at.is_some() => StepStatusEnum::Running,
+            StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => {
+                StepStatusEnum::Waiting
+            }
+            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.failed_attempts > 0 => {
+                StepStatusEnum::Retrying
+            }
+            StepKind::Run | StepKind::Fetch | StepKind::Infer if step.started_at.is_some() => {
+                StepStatusEnum::Running
+            }
             StepKind::Run | StepKind::Fetch | StepKind::Infer => StepStatusEnum::Queued,
         },
         StepStatus::Completed => StepStatusEnum::Completed,
@@ -223,15 +246,54 @@ mod tests {
     #[test]
     fn state_of_a_step_follows_from_what_it_waits_for() {
         for (kind, status, memo, expected) in [
-            (StepKind::Run, StepStatus::Open, None, StepStatusEnum::Queued),
-            (StepKind::Sleep, StepStatus::Open, None, StepStatusEnum::Sleeping),
-            (StepKind::Invoke, StepStatus::Open, None, StepStatusEnum::Waiting),
-            (StepKind::Run, StepStatus::Completed, Some("{\"data\":1}"), StepStatusEnum::Completed),
-            (StepKind::WaitForEvent, StepStatus::TimedOut, Some("null"), StepStatusEnum::Completed),
-            (StepKind::Invoke, StepStatus::TimedOut, Some("{\"error\":{\"name\":\"T\"}}"), StepStatusEnum::Failed),
-            (StepKind::Run, StepStatus::Cancelled, None, StepStatusEnum::Cancelled),
+            (
+                StepKind::Run,
+                StepStatus::Open,
+                None,
+                StepStatusEnum::Queued,
+            ),
+            (
+                StepKind::Sleep,
+                StepStatus::Open,
+                None,
+                StepStatusEnum::Sleeping,
+            ),
+            (
+                StepKind::Invoke,
+                StepStatus::Open,
+                None,
+                StepStatusEnum::Waiting,
+            ),
+            (
+                StepKind::Run,
+                StepStatus::Completed,
+                Some("{\"data\":1}"),
+                StepStatusEnum::Completed,
+            ),
+            (
+                StepKind::WaitForEvent,
+                StepStatus::TimedOut,
+                Some("null"),
+                StepStatusEnum::Completed,
+            ),
+            (
+                StepKind::Invoke,
+                StepStatus::TimedOut,
+                Some("{\"error\":{\"name\":\"T\"}}"),
+                StepStatusEnum::Failed,
+            ),
+            (
+                StepKind::Run,
+                StepStatus::Cancelled,
+                None,
+                StepStatusEnum::Cancelled,
+            ),
         ] {
-            assert_eq!(status_of(&record(kind, status, memo)), expected, "{kind:?} {status:?}");
+            assert_eq!(
+                status_of(&record(kind, status, memo)),
+                expected,
+                "{kind:?} {status:?}"
+            );
         }
     }
 

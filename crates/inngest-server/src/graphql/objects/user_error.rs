@@ -9,8 +9,16 @@ use crate::graphql::error::as_error;
 /// An expected failure of a mutation, reported in the payload instead of the top-level errors list.
 #[derive(Interface)]
 #[graphql(
-    field(name = "code", ty = "&UserErrorCode", desc = "Stable machine-readable code."),
-    field(name = "message", ty = "&String", desc = "Sentence for a human; may change without notice."),
+    field(
+        name = "code",
+        ty = "&UserErrorCode",
+        desc = "Stable machine-readable code."
+    ),
+    field(
+        name = "message",
+        ty = "&String",
+        desc = "Sentence for a human; may change without notice."
+    ),
     field(
         name = "path",
         ty = "&Vec<String>",
@@ -79,22 +87,52 @@ pub(crate) enum UserErrorCode {
 
 impl UserError {
     pub(crate) fn invalid(message: impl Into<String>, path: &[&str]) -> Self {
-        Self::Validation(ValidationError { code: UserErrorCode::InvalidValue, message: message.into(), path: owned(path) })
+        Self::Validation(ValidationError {
+            code: UserErrorCode::InvalidValue,
+            message: message.into(),
+            path: owned(path),
+        })
     }
 
     /// Sorts a service error: what the client can run into goes into the payload, everything else stays a top-level error.
     ///
     /// # Errors
     /// The top-level error.
-    pub(crate) fn sort(error: &ServiceError, path: &[&str], id: Option<&ID>, request_id: &str) -> Result<Self, Error> {
+    pub(crate) fn sort(
+        error: &ServiceError,
+        path: &[&str],
+        id: Option<&ID>,
+        request_id: &str,
+    ) -> Result<Self, Error> {
         let message = error.to_string();
         let path = owned(path);
         Ok(match error.kind() {
-            Kind::NotFound => Self::NotFound(NotFoundError { code: UserErrorCode::NotFound, message, path, id: id.cloned() }),
-            Kind::Conflict => Self::Conflict(ConflictError { code: UserErrorCode::AlreadyEnded, message, path }),
-            Kind::TooLarge => Self::Validation(ValidationError { code: UserErrorCode::LimitExceeded, message, path }),
-            Kind::Malformed | Kind::Invalid => Self::Validation(ValidationError { code: invalid_code(error), message, path }),
-            Kind::Unauthenticated | Kind::Forbidden | Kind::Limited | Kind::Unavailable | Kind::Internal => {
+            Kind::NotFound => Self::NotFound(NotFoundError {
+                code: UserErrorCode::NotFound,
+                message,
+                path,
+                id: id.cloned(),
+            }),
+            Kind::Conflict => Self::Conflict(ConflictError {
+                code: UserErrorCode::AlreadyEnded,
+                message,
+                path,
+            }),
+            Kind::TooLarge => Self::Validation(ValidationError {
+                code: UserErrorCode::LimitExceeded,
+                message,
+                path,
+            }),
+            Kind::Malformed | Kind::Invalid => Self::Validation(ValidationError {
+                code: invalid_code(error),
+                message,
+                path,
+            }),
+            Kind::Unauthenticated
+            | Kind::Forbidden
+            | Kind::Limited
+            | Kind::Unavailable
+            | Kind::Internal => {
                 return Err(as_error(error, request_id));
             }
         })
@@ -102,7 +140,9 @@ impl UserError {
 }
 
 fn invalid_code(error: &ServiceError) -> UserErrorCode {
-    let ServiceError::Sync { code, .. } = error else { return UserErrorCode::InvalidValue };
+    let ServiceError::Sync { code, .. } = error else {
+        return UserErrorCode::InvalidValue;
+    };
     match *code {
         "http_unreachable" | "unreachable" | "timeout" => UserErrorCode::SyncUnreachable,
         "unauthorized" | "signature_invalid" | "unauthenticated" => UserErrorCode::SyncUnauthorized,

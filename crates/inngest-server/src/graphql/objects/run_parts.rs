@@ -1,0 +1,358 @@
+//! The parts of a run: what started it, what it is doing, how it was skipped or cancelled, and counts.
+
+use async_graphql::{ComplexObject, Context, Enum, Error, SimpleObject};
+
+use inngest_core::{
+    event::FUNCTION_INVOKED,
+    ids::EventId,
+    json::Json,
+    run::{Run, RunStatus, SkipReason, StepRecord},
+    time::Timestamp,
+};
+use inngest_services::Reason;
+
+use crate::graphql::{
+    loaders::load,
+    objects::{
+        event::EventObject,
+        failure::cancel_reason,
+        step::{StepStatusEnum, status_of},
+    },
+    scalars::{DateTime, Long},
+};
+
+/// State of a run.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(name = "RunStatus", remote = "RunStatus")]
+pub(crate) enum RunStatusEnum {
+    /// Accepted and waiting for its first request.
+    Queued,
+    /// Started and not ended, including while it sleeps or waits.
+    Running,
+    /// Ended with a result.
+    Completed,
+    /// Ended with an error.
+    Failed,
+    /// Ended by a cancellation.
+    Cancelled,
+    /// Never started because of a pause or a singleton.
+    Skipped,
+}
+
+/// What an unfinished run is doing.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum RunActivity {
+    /// A request to the app is under way.
+    Executing,
+    /// Waiting for the next attempt.
+    Retrying,
+    /// Waiting in the queue without a known obstacle.
+    Queued,
+    /// Waiting for an invoked run.
+    Invoking,
+    /// Waiting for a signal.
+    WaitingForSignal,
+    /// Waiting for an event.
+    WaitingForEvent,
+    /// All branches sleep.
+    Sleeping,
+}
+
+impl RunActivity {
+    /// The busiest of what is said about a run.
+    pub(crate) fn of(reasons: &[Reason]) -> Option<Self> {
+        reasons
+            .iter()
+            .filter_map(|reason| Self::of_code(reason.code))
+            .min()
+    }
+
+    fn of_code(code: &str) -> Option<Self> {
+        match code {
+            "calling_app" | "fetching" => Some(Self::Executing),
+            "retrying" => Some(Self::Retrying),
+            "queued" | "scheduled" => Some(Self::Queued),
+            "waiting_for_run" => Some(Self::Invoking),
+            "waiting_for_signal" => Some(Self::WaitingForSignal),
+            "waiting_for_event" => Some(Self::WaitingForEvent),
+            "sleeping" => Some(Self::Sleeping),
+            _ => None,
+        }
+    }
+}
+
+/// What started a run.
+#[derive(SimpleObject)]
+pub(crate) struct RunTrigger {
+    /// Sort of start.
+    kind: RunTriggerKind,
+    /// Event name, null for schedules.
+    event_name: Option<String>,
+    /// Cron text for schedules.
+    cron: Option<String>,
+}
+
+impl RunTrigger {
+    pub(crate) fn of(run: &Run) -> Self {
+        let kind = if run.original.is_some() {
+            RunTriggerKind::Rerun
+        } else if run.cron.is_some() {
+            RunTriggerKind::Cron
+        } else if run.correlation.is_some() || run.event_name == FUNCTION_INVOKED {
+            RunTriggerKind::Invoke
+        } else if run.events.len() > 1 {
+            RunTriggerKind::Batch
+        } else {
+            RunTriggerKind::Event
+        };
+        Self {
+            kind,
+            event_name: run.cron.is_none().then(|| run.event_name.clone()),
+            cron: run.cron.clone(),
+        }
+    }
+}
+
+/// Sort of start.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunTriggerKind {
+    /// One event.
+    Event,
+    /// A batch of events.
+    Batch,
+    /// A schedule.
+    Cron,
+    /// An invoke step or an invocation through an API.
+    Invoke,
+    /// A rerun.
+    Rerun,
+}
+
+/// Why a run was skipped.
+#[derive(SimpleObject)]
+pub(crate) struct RunSkip {
+    /// Why.
+    pub(crate) reason: SkipReasonEnum,
+}
+
+/// Why a run was skipped.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "SkipReason", remote = "SkipReason")]
+pub(crate) enum SkipReasonEnum {
+    /// The function is paused.
+    FunctionPaused,
+    /// Another run exists for the singleton key.
+    Singleton,
+}
+
+/// How a run was cancelled.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct RunCancel {
+    /// Why.
+    reason: CancelReason,
+    /// When.
+    at: DateTime,
+    #[graphql(skip)]
+    by: Option<EventId>,
+}
+
+#[ComplexObject]
+impl RunCancel {
+    /// Event that matched a cancel rule.
+    async fn event(&self, ctx: &Context<'_>) -> Option<Result<EventObject, Error>> {
+        load(ctx, self.by?)
+            .await
+            .transpose()
+            .map(|found| found.map(EventObject))
+    }
+}
+
+/// Why a run was cancelled.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CancelReason {
+    /// A cancelOn event.
+    Event,
+    /// A single request.
+    Manual,
+    /// Not started in time.
+    StartTimeout,
+    /// Not finished in time.
+    FinishTimeout,
+}
+
+impl RunCancel {
+    /// Read from the sentence that the run ended with; none when the sentence is not one of those known.
+    pub(crate) fn of(at: Timestamp, output: &Json) -> Option<Self> {
+        let sentence = cancel_reason(output)?;
+        let by = sentence
+            .strip_prefix("event ")
+            .and_then(|rest| rest.split(' ').next())
+            .and_then(|id| id.parse().ok());
+        let reason = match sentence.as_str() {
+            "it was cancelled by request" => CancelReason::Manual,
+            text if text.starts_with("it did not start") => CancelReason::StartTimeout,
+            text if text.starts_with("it did not finish") => CancelReason::FinishTimeout,
+            text if text.ends_with("its cancel rules")
+                || text.ends_with("cancel rules matched") =>
+            {
+                CancelReason::Event
+            }
+            _ => return None,
+        };
+        Some(Self {
+            reason,
+            at: DateTime(at),
+            by,
+        })
+    }
+}
+
+/// Number of runs by status.
+#[derive(SimpleObject)]
+pub(crate) struct RunStatusCounts {
+    /// All runs.
+    total: Long,
+    /// QUEUED.
+    queued: Long,
+    /// RUNNING.
+    running: Long,
+    /// COMPLETED.
+    completed: Long,
+    /// FAILED.
+    failed: Long,
+    /// CANCELLED.
+    cancelled: Long,
+    /// SKIPPED.
+    skipped: Long,
+}
+
+impl RunStatusCounts {
+    pub(crate) fn of(statuses: &[RunStatus]) -> Self {
+        let count = |wanted: RunStatus| {
+            Long(statuses.iter().filter(|status| **status == wanted).count() as u64)
+        };
+        Self {
+            total: Long(statuses.len() as u64),
+            queued: count(RunStatus::Queued),
+            running: count(RunStatus::Running),
+            completed: count(RunStatus::Completed),
+            failed: count(RunStatus::Failed),
+            cancelled: count(RunStatus::Cancelled),
+            skipped: count(RunStatus::Skipped),
+        }
+    }
+}
+
+/// Number of steps by status.
+#[derive(SimpleObject, Default)]
+pub(crate) struct StepStatusCounts {
+    /// All steps.
+    total: i32,
+    /// COMPLETED.
+    completed: i32,
+    /// FAILED.
+    failed: i32,
+    /// QUEUED, RUNNING or RETRYING.
+    active: i32,
+    /// SLEEPING or WAITING.
+    waiting: i32,
+    /// CANCELLED.
+    cancelled: i32,
+}
+
+impl StepStatusCounts {
+    pub(crate) fn of(steps: &[StepRecord]) -> Self {
+        let mut counts = Self {
+            total: i32::try_from(steps.len()).unwrap_or(i32::MAX),
+            ..Self::default()
+        };
+        for step in steps {
+            let sum = match status_of(step) {
+                StepStatusEnum::Completed => &mut counts.completed,
+                StepStatusEnum::Failed => &mut counts.failed,
+                StepStatusEnum::Cancelled => &mut counts.cancelled,
+                StepStatusEnum::Sleeping | StepStatusEnum::Waiting => &mut counts.waiting,
+                StepStatusEnum::Queued | StepStatusEnum::Running | StepStatusEnum::Retrying => {
+                    &mut counts.active
+                }
+            };
+            *sum += 1;
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_does_what_its_busiest_branch_does() {
+        let reasons = |codes: &[&'static str]| {
+            codes
+                .iter()
+                .map(|code| Reason {
+                    code,
+                    text: String::new(),
+                    until: None,
+                })
+                .collect::<Vec<_>>()
+        };
+        for (codes, expected) in [
+            (
+                &["sleeping", "waiting_for_event"][..],
+                Some(RunActivity::WaitingForEvent),
+            ),
+            (&["sleeping"], Some(RunActivity::Sleeping)),
+            (&["sleeping", "calling_app"], Some(RunActivity::Executing)),
+            (&["retrying", "queued"], Some(RunActivity::Retrying)),
+            (&["ended"], None),
+            (&[], None),
+        ] {
+            assert_eq!(RunActivity::of(&reasons(codes)), expected, "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn reason_of_a_cancellation_is_read_from_its_sentence() {
+        let event = EventId::from_seed(1, [1; 10], 1);
+        for (sentence, reason, by) in [
+            (
+                "it was cancelled by request".to_owned(),
+                Some(CancelReason::Manual),
+                None,
+            ),
+            (
+                format!("event {event} matched one of its cancel rules"),
+                Some(CancelReason::Event),
+                Some(event),
+            ),
+            (
+                "one of its cancel rules matched".to_owned(),
+                Some(CancelReason::Event),
+                None,
+            ),
+            (
+                "it did not start within `timeouts.start`".to_owned(),
+                Some(CancelReason::StartTimeout),
+                None,
+            ),
+            (
+                "it did not finish within `timeouts.finish`".to_owned(),
+                Some(CancelReason::FinishTimeout),
+                None,
+            ),
+            ("something else".to_owned(), None, None),
+        ] {
+            let output = Json::object([("reason", &Json::string(&sentence))]);
+            let read = RunCancel::of(Timestamp::default(), &output);
+            assert_eq!(
+                read.as_ref().map(|cancel| cancel.reason),
+                reason,
+                "{sentence}"
+            );
+            assert_eq!(read.and_then(|cancel| cancel.by), by, "{sentence}");
+        }
+    }
+}

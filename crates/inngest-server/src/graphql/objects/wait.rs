@@ -1,0 +1,120 @@
+//! What a run waits for.
+
+use async_graphql::{Context, Enum, Error, ID, Object};
+
+use inngest_core::{
+    ids::RunId,
+    wait::{Wait, WaitKind},
+};
+use inngest_services::Error as ServiceError;
+
+use crate::graphql::{
+    asking::asking,
+    error::failed,
+    loaders::{StepsOf, load},
+    objects::step::StepObject,
+    scalars::{CelExpression, DateTime},
+};
+
+/// A point where a run waits for something outside.
+pub(crate) struct WaitObject(Wait);
+
+/// The open waits of a run, oldest first; rules that would cancel it are none.
+pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObject>, Error> {
+    let asking = asking(ctx);
+    let waits = asking
+        .services
+        .store()
+        .waits_of_run(asking.actor.env, run)
+        .await;
+    let mut waits = waits.map_err(|error| failed(ctx, &ServiceError::from(error)))?;
+    waits.retain(|wait| wait.kind != WaitKind::Cancel);
+    waits.sort_by_key(|wait| (wait.since, wait.step.clone()));
+    Ok(waits.into_iter().map(WaitObject).collect())
+}
+
+/// A point where a run waits for something outside.
+#[Object(name = "Wait")]
+impl WaitObject {
+    /// Global id, prefix wait.
+    async fn id(&self) -> ID {
+        ID(format!("wait_{}", self.0.id))
+    }
+
+    /// The step.
+    async fn step(&self, ctx: &Context<'_>) -> Option<Result<StepObject, Error>> {
+        let wanted = self.0.step.as_ref()?;
+        match load(ctx, StepsOf(self.0.run)).await {
+            Ok(steps) => steps?
+                .into_iter()
+                .find(|step| step.step == *wanted)
+                .map(|step| Ok(StepObject(step))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// What it waits for.
+    async fn kind(&self) -> WaitKindEnum {
+        match self.0.kind {
+            WaitKind::Event | WaitKind::Cancel => WaitKindEnum::Event,
+            WaitKind::Signal => WaitKindEnum::Signal,
+            WaitKind::Invoke => WaitKindEnum::Invoke,
+        }
+    }
+
+    /// Present state.
+    async fn status(&self) -> WaitStatus {
+        WaitStatus::Open
+    }
+
+    /// Event name.
+    async fn event_name(&self) -> Option<&str> {
+        self.0
+            .event_name
+            .as_deref()
+            .filter(|_| self.0.kind == WaitKind::Event)
+    }
+
+    /// Condition.
+    async fn expression(&self) -> Option<CelExpression> {
+        self.0
+            .expression
+            .clone()
+            .filter(|_| self.0.kind == WaitKind::Event)
+            .map(CelExpression)
+    }
+
+    /// Signal name.
+    async fn signal(&self) -> Option<&str> {
+        self.0.signal.as_deref()
+    }
+
+    /// Since when.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.since)
+    }
+
+    /// When it gives up.
+    async fn expires_at(&self) -> DateTime {
+        DateTime(self.0.expires_at)
+    }
+}
+
+/// What a wait is for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "WaitKind")]
+pub(crate) enum WaitKindEnum {
+    /// An event.
+    Event,
+    /// A signal.
+    Signal,
+    /// An invoked run.
+    Invoke,
+}
+
+/// State of a wait.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitStatus {
+    /// Still waiting.
+    Open,
+}

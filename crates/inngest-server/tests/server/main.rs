@@ -1,0 +1,14 @@
+//! The server as its callers see it: real services on a database that is gone afterwards, no apps and no workers.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, also in its helpers"
+)]
+
+mod access;
+mod graphql;
+mod harness;
+mod http;
+mod rest;
+mod sdk;
+mod socket;

@@ -1,1 +1,0 @@
-//! A whole server in process, for tests.

@@ -1,0 +1,51 @@
+//! The product without its doors: the whole of `inngest-services` on a real database with a real app beside it.
+
+mod cancels;
+mod changes;
+mod checkpoints;
+mod costs;
+mod cron;
+mod hostile;
+mod programs;
+mod races;
+mod retries;
+mod stale;
+mod starts;
+mod steps;
+mod unkind;
+
+use std::time::Duration;
+
+use inngest_core::run::{Run, RunStatus};
+use serde_json::{Value, json};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Triggers by one event.
+fn on(event: &str) -> Value {
+    json!({"triggers": [{"event": event}]})
+}
+
+/// [`on`] with more of the configuration.
+fn on_with(event: &str, more: Value) -> Value {
+    let mut config = on(event);
+    for (key, value) in more.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+/// Status and output of a run.
+fn end_of(run: &Run) -> (RunStatus, Value) {
+    let output = run
+        .ended
+        .as_ref()
+        .map_or(Value::Null, |ended| ended.output.to_value());
+    (run.status, output)
+}
+
+fn assert_completed(run: &Run, output: Value) {
+    assert_eq!(end_of(run), (RunStatus::Completed, output), "{run:?}");
+}

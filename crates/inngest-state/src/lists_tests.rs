@@ -1,0 +1,586 @@
+//! Lists: pages without gaps or repeats, bounds, filters, and nothing of another tenant.
+
+use inngest_core::{
+    event::Event,
+    ids::{AppId, DEFAULT_ENV, EventId, FunctionId},
+    page::{Cursor, PageRequest},
+    run::{Run, RunStatus},
+    time::Timestamp,
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Commit, ListEvents, ListRuns, NewEvent, NewRun, Store,
+    samples::*,
+    testing::{TestDatabase, on_each},
+};
+
+fn all_runs(limit: u32) -> ListRuns {
+    ListRuns {
+        statuses: Vec::new(),
+        functions: Vec::new(),
+        apps: Vec::new(),
+        from: None,
+        until: None,
+        page: PageRequest::new(limit, None),
+    }
+}
+
+fn all_events(limit: u32) -> ListEvents {
+    ListEvents {
+        names: Vec::new(),
+        with_internal: true,
+        from: None,
+        until: None,
+        page: PageRequest::new(limit, None),
+    }
+}
+
+fn function(choice: u8) -> FunctionId {
+    FunctionId::derive(app_id(), &format!("f{choice}"))
+}
+
+fn app(choice: u8) -> AppId {
+    AppId::derive(DEFAULT_ENV, &format!("a{choice}"))
+}
+
+/// Reads all pages, inserting newer rows between them.
+async fn page_through_runs(store: &Store, mut request: ListRuns, newer: &mut u64) -> Vec<Run> {
+    let mut seen = Vec::new();
+    loop {
+        let page = store.list_runs(DEFAULT_ENV, &request).await.unwrap();
+        assert!(page.items.len() <= request.page.limit as usize);
+        seen.extend(page.items);
+        if !page.has_more {
+            return seen;
+        }
+        request.page.after = seen.last().map(|run: &Run| Cursor(run.id.raw()));
+        *newer += 1;
+        let run = NewRun {
+            work: Vec::new(),
+            ..new_run(*newer)
+        };
+        store
+            .must(Commit {
+                runs: vec![run],
+                ..Commit::default()
+            })
+            .await;
+    }
+}
+
+async fn page_through_events(
+    store: &Store,
+    mut request: ListEvents,
+    newer: &mut u64,
+) -> Vec<Event> {
+    let mut seen = Vec::new();
+    loop {
+        let page = store.list_events(DEFAULT_ENV, &request).await.unwrap();
+        seen.extend(page.items);
+        if !page.has_more {
+            return seen;
+        }
+        request.page.after = seen.last().map(|event: &Event| Cursor(event.id.raw()));
+        *newer += 1;
+        store.must(send(vec![new_event(*newer, "a", "{}")])).await;
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Filter {
+    limit: u32,
+    statuses: Vec<RunStatus>,
+    functions: Vec<u8>,
+    apps: Vec<u8>,
+    names: Vec<String>,
+    with_internal: bool,
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    let statuses = prop::sample::subsequence(
+        vec![RunStatus::Queued, RunStatus::Skipped, RunStatus::Failed],
+        0..=2,
+    );
+    let choices = || prop::sample::subsequence(vec![0u8, 1, 2], 0..=2);
+    let names = prop::sample::subsequence(
+        vec!["a".to_owned(), "inngest/b".to_owned(), "c".to_owned()],
+        0..=2,
+    );
+    let bound = || prop::option::of(-5i64..70);
+    (
+        4u32..30,
+        statuses,
+        choices(),
+        choices(),
+        names,
+        any::<bool>(),
+        bound(),
+        bound(),
+    )
+        .prop_map(
+            |(limit, statuses, functions, apps, names, with_internal, from, until)| Filter {
+                limit,
+                statuses,
+                functions,
+                apps,
+                names,
+                with_internal,
+                from,
+                until,
+            },
+        )
+}
+
+const ROWS: u64 = 60;
+
+/// Sixty runs and events, a few of them at the same ms.
+async fn fill(store: &Store) -> (Vec<NewRun>, Vec<NewEvent>) {
+    let choice = |number: u64, of: u64| u8::try_from(number % of).unwrap();
+    let runs: Vec<NewRun> = (1..=ROWS)
+        .map(|number| NewRun {
+            status: if number % 4 == 0 {
+                RunStatus::Skipped
+            } else {
+                RunStatus::Queued
+            },
+            skip_reason: (number % 4 == 0).then_some(inngest_core::run::SkipReason::FunctionPaused),
+            function: function(choice(number, 3)),
+            app: app(choice(number / 3, 3)),
+            work: Vec::new(),
+            ..new_run(number)
+        })
+        .collect();
+    let events: Vec<NewEvent> = (1..=ROWS)
+        .map(|number| {
+            new_event(
+                number,
+                ["a", "inngest/b", "c"][usize::from(choice(number, 3))],
+                "{}",
+            )
+        })
+        .collect();
+    let foreign_run = NewRun {
+        env: OTHER_ENV,
+        org: OTHER_ORG,
+        ..new_run(500)
+    };
+    let foreign_event = NewEvent {
+        env: OTHER_ENV,
+        org: OTHER_ORG,
+        ..new_event(500, "a", "{}")
+    };
+    let commit = Commit {
+        events: events.iter().cloned().chain([foreign_event]).collect(),
+        runs: runs.iter().cloned().chain([foreign_run]).collect(),
+        ..Commit::default()
+    };
+    store.must(commit).await;
+    (runs, events)
+}
+
+fn in_bounds(filter: &Filter, time: Timestamp) -> bool {
+    filter.from.is_none_or(|from| time >= at(from))
+        && filter.until.is_none_or(|until| time < at(until))
+}
+
+async fn compare(store: &Store, runs: &[NewRun], events: &[NewEvent], filter: &Filter) {
+    let newer = &mut 1_000;
+    let fits = |list: &[u8], make: &dyn Fn(u8) -> bool| {
+        list.is_empty() || list.iter().any(|choice| make(*choice))
+    };
+    let mut expected: Vec<_> = runs
+        .iter()
+        .filter(|run| in_bounds(filter, run.queued_at))
+        .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status))
+        .filter(|run| {
+            fits(&filter.functions, &|choice| {
+                function(choice) == run.function
+            })
+        })
+        .filter(|run| fits(&filter.apps, &|choice| app(choice) == run.app))
+        .map(|run| run.id)
+        .collect();
+    expected.reverse();
+    let request = ListRuns {
+        statuses: filter.statuses.clone(),
+        functions: filter
+            .functions
+            .iter()
+            .map(|choice| function(*choice))
+            .collect(),
+        apps: filter.apps.iter().map(|choice| app(*choice)).collect(),
+        from: filter.from.map(at),
+        until: filter.until.map(at),
+        ..all_runs(filter.limit)
+    };
+    // What was inserted meanwhile is newer than everything, and belongs to no page of this reading.
+    let mut seen: Vec<_> = page_through_runs(store, request.clone(), newer)
+        .await
+        .iter()
+        .map(|run| run.id)
+        .collect();
+    seen.retain(|id| *id <= run_id(ROWS));
+    assert_eq!(seen, expected, "{filter:?}");
+    if filter.until.is_some() {
+        let count = store
+            .count_runs(DEFAULT_ENV, &request, 1_000)
+            .await
+            .unwrap();
+        let small = store.count_runs(DEFAULT_ENV, &request, 3).await.unwrap();
+        assert_eq!(
+            (count, small),
+            (expected.len() as u64, count.min(3)),
+            "{filter:?}"
+        );
+    }
+
+    let mut expected: Vec<_> = events
+        .iter()
+        .map(|new| &new.event)
+        .filter(|event| in_bounds(filter, event.received_at))
+        .filter(|event| filter.with_internal || !event.is_internal())
+        .filter(|event| filter.names.is_empty() || filter.names.contains(&event.name))
+        .map(|event| event.id)
+        .collect();
+    expected.reverse();
+    let request = ListEvents {
+        names: filter.names.clone(),
+        with_internal: filter.with_internal,
+        from: filter.from.map(at),
+        until: filter.until.map(at),
+        ..all_events(filter.limit)
+    };
+    let mut seen: Vec<EventId> = page_through_events(store, request, newer)
+        .await
+        .iter()
+        .map(|event| event.id)
+        .collect();
+    seen.retain(|id| *id <= event_id(ROWS));
+    assert_eq!(seen, expected, "{filter:?}");
+}
+
+fn pages_agree_with_a_plain_filter(database: Option<TestDatabase>, runtime: &Runtime, cases: u32) {
+    let Some(database) = database else { return };
+    let store = runtime.block_on(database.open());
+    let (runs, events) = runtime.block_on(fill(&store));
+    let mut runner = TestRunner::new_with_rng(
+        Config {
+            cases,
+            failure_persistence: None,
+            ..Config::default()
+        },
+        proptest::test_runner::TestRng::deterministic_rng(
+            proptest::test_runner::RngAlgorithm::ChaCha,
+        ),
+    );
+    runner
+        .run(&filters(), |filter| {
+            runtime.block_on(async {
+                compare(&store, &runs, &events, &filter).await;
+                let later = at(1_000).as_millis();
+                store
+                    .behind(&format!("DELETE FROM runs WHERE queued_at >= {later}"))
+                    .await;
+                store
+                    .behind(&format!("DELETE FROM events WHERE received_at >= {later}"))
+                    .await;
+            });
+            Ok(())
+        })
+        .unwrap();
+    drop(store);
+    drop(database);
+}
+
+#[test]
+fn pages_hold_every_row_once_while_rows_are_inserted() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    pages_agree_with_a_plain_filter(Some(runtime.block_on(TestDatabase::sqlite())), &runtime, 16);
+    pages_agree_with_a_plain_filter(runtime.block_on(TestDatabase::postgres()), &runtime, 16);
+}
+
+#[tokio::test]
+async fn bounds_take_any_time() {
+    on_each(async |store| {
+        fill(&store).await;
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::MAX);
+        for (from, until, expected) in [
+            (Some(first), Some(last), 60),
+            (None, Some(Timestamp::from_millis((1 << 48) + 5)), 60),
+            (Some(last), None, 0),
+            (None, Some(first), 0),
+            (Some(at(1)), Some(at(1)), 0),
+            (Some(at(1)), Some(at(2)), 1),
+        ] {
+            let request = ListRuns {
+                from,
+                until,
+                ..all_runs(100)
+            };
+            let page = store.list_runs(DEFAULT_ENV, &request).await.unwrap();
+            assert_eq!(page.items.len(), expected, "{from:?} {until:?}");
+            let request = ListEvents {
+                from,
+                until,
+                ..all_events(100)
+            };
+            let page = store.list_events(DEFAULT_ENV, &request).await.unwrap();
+            assert_eq!(page.items.len(), expected, "{from:?} {until:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn last_page_says_that_it_is_the_last() {
+    on_each(async |store| {
+        fill(&store).await;
+        for (limit, has_more) in [(59, true), (60, false), (61, false)] {
+            let page = store
+                .list_runs(DEFAULT_ENV, &all_runs(limit))
+                .await
+                .unwrap();
+            assert_eq!(page.has_more, has_more, "{limit}");
+            let page = store
+                .list_events(DEFAULT_ENV, &all_events(limit))
+                .await
+                .unwrap();
+            assert_eq!(page.has_more, has_more, "{limit}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_are_found_by_the_events_that_started_them() {
+    on_each(async |store| {
+        let mut second = new_run(2);
+        second.events = vec![event_id(1)];
+        store.must(start(1)).await;
+        store
+            .must(Commit {
+                runs: vec![second, new_run(3)],
+                ..Commit::default()
+            })
+            .await;
+        let found = store
+            .runs_of_events(DEFAULT_ENV, &[event_id(1)], 10)
+            .await
+            .unwrap();
+        let ids: Vec<_> = found.iter().map(|run| run.id).collect();
+        assert_eq!(ids, [run_id(1), run_id(2)]);
+        let found = store
+            .runs_of_events(DEFAULT_ENV, &[event_id(1)], 1)
+            .await
+            .unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(
+            store
+                .runs_of_events(DEFAULT_ENV, &[], 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn foreign_ids_find_nothing() {
+    on_each(async |store| {
+        let commit = Commit {
+            steps: vec![ended_step(1, "a", 0, "1")],
+            failed_attempts: vec![failed_attempt(1, None, 0)],
+            waits: vec![event_wait(1, "x", None), signal_wait(1, "go", false)],
+            ..start(1)
+        };
+        store.must(commit).await;
+        crate::apps_tests::sync_one(&store).await;
+        let (run, event, app, function) = (run_id(1), event_id(1), app_id(), function_id());
+        // Each reader, first as the owner and then as a stranger.
+        for (env, expected) in [(DEFAULT_ENV, 1), (OTHER_ENV, 0)] {
+            let counts = [
+                (
+                    "find_run",
+                    usize::from(store.find_run(env, run).await.unwrap().is_some()),
+                ),
+                (
+                    "find_runs",
+                    store.find_runs(env, &[run]).await.unwrap().len(),
+                ),
+                (
+                    "load_run",
+                    usize::from(store.load_run(env, run).await.unwrap().is_some()),
+                ),
+                (
+                    "list_runs",
+                    store
+                        .list_runs(env, &all_runs(9))
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
+                    "count_runs",
+                    store.count_runs(env, &all_runs(9), 9).await.unwrap() as usize,
+                ),
+                (
+                    "runs_of_events",
+                    store.runs_of_events(env, &[event], 9).await.unwrap().len(),
+                ),
+                (
+                    "steps_of_runs",
+                    store.steps_of_runs(env, &[run]).await.unwrap().len(),
+                ),
+                (
+                    "failed_attempts_of_runs",
+                    store
+                        .failed_attempts_of_runs(env, &[run])
+                        .await
+                        .unwrap()
+                        .len(),
+                ),
+                (
+                    "waits_of_run",
+                    store.waits_of_run(env, run).await.unwrap().len() / 2,
+                ),
+                (
+                    "find_signal_wait",
+                    usize::from(store.find_signal_wait(env, "go").await.unwrap().is_some()),
+                ),
+                (
+                    "work_of_run",
+                    store.work_of_run(env, run).await.unwrap().len(),
+                ),
+                (
+                    "find_event",
+                    usize::from(store.find_event(env, event).await.unwrap().is_some()),
+                ),
+                (
+                    "find_events",
+                    store.find_events(env, &[event]).await.unwrap().len(),
+                ),
+                (
+                    "list_events",
+                    store
+                        .list_events(env, &all_events(9))
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
+                    "load_functions",
+                    store.load_functions(env).await.unwrap().1.len(),
+                ),
+                (
+                    "functions_of_app",
+                    store.functions_of_app(env, app).await.unwrap().len(),
+                ),
+                (
+                    "list_functions",
+                    store
+                        .list_functions(env, Some(app), true)
+                        .await
+                        .unwrap()
+                        .len(),
+                ),
+                (
+                    "find_functions",
+                    store.find_functions(env, &[function]).await.unwrap().len(),
+                ),
+                ("list_apps", store.list_apps(env).await.unwrap().len()),
+                (
+                    "find_apps",
+                    store.find_apps(env, &[app]).await.unwrap().len(),
+                ),
+                (
+                    "find_app_by_url",
+                    usize::from(
+                        store
+                            .find_app_by_url(env, crate::apps_tests::URL)
+                            .await
+                            .unwrap()
+                            .is_some(),
+                    ),
+                ),
+                (
+                    "last_sync",
+                    usize::from(store.last_sync(env, app).await.unwrap().is_some()),
+                ),
+            ];
+            for (reader, count) in counts {
+                assert_eq!(count, expected, "{reader}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn readers_take_more_ids_than_fit_into_one_list_of_a_page() {
+    on_each(async |store| {
+        fill(&store).await;
+        let runs: Vec<_> = (1..=3_000).map(run_id).collect();
+        let events: Vec<_> = (1..=3_000).map(event_id).collect();
+        assert_eq!(store.find_runs(DEFAULT_ENV, &runs).await.unwrap().len(), 60);
+        assert_eq!(
+            store.find_events(DEFAULT_ENV, &events).await.unwrap().len(),
+            60
+        );
+        assert!(store.find_runs(DEFAULT_ENV, &[]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commit_may_be_larger_than_any_one_statement() {
+    on_each(async |store| {
+        let numbers = 1..=3_000u64;
+        let commit = Commit {
+            events: numbers
+                .clone()
+                .map(|number| start(number).events.remove(0))
+                .collect(),
+            waits: numbers
+                .clone()
+                .map(|number| event_wait(number, &format!("name{number}"), None))
+                .collect(),
+            steps: numbers
+                .clone()
+                .map(|number| ended_step(number, "a", 0, "1"))
+                .collect(),
+            ..Commit::default()
+        };
+        let outcome = store.must(commit).await;
+        assert_eq!((outcome.started.len(), outcome.work.len()), (3_000, 3_000));
+        let commit = Commit {
+            claims: numbers
+                .clone()
+                .map(|number| event_wait(number, "x", None).id)
+                .collect(),
+            drop_work: numbers
+                .clone()
+                .map(|number| work(number, "discover").id)
+                .collect(),
+            ..Commit::default()
+        };
+        store.must(commit).await;
+        assert_eq!(
+            (store.rows_of("waits").await, store.rows_of("work").await),
+            (0, 0)
+        );
+    })
+    .await;
+}
