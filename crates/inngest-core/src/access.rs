@@ -54,7 +54,11 @@ impl Scopes {
     const ALL: Self = Self(u16::MAX);
 
     fn only(scopes: &[Scope]) -> Self {
-        Self(scopes.iter().fold(0, |bits, scope| bits | 1 << (*scope as u8)))
+        Self(
+            scopes
+                .iter()
+                .fold(0, |bits, scope| bits | 1 << (*scope as u8)),
+        )
     }
 }
 
@@ -66,28 +70,52 @@ pub struct Denied(pub Scope);
 impl Actor {
     /// Whoever reaches a server in `dev` mode: the one organization and environment, with every scope.
     pub fn dev() -> Self {
-        Self { org: DEFAULT_ORG, env: DEFAULT_ENV, kind: ActorKind::Dev, scopes: Scopes::ALL }
+        Self {
+            org: DEFAULT_ORG,
+            env: DEFAULT_ENV,
+            kind: ActorKind::Dev,
+            scopes: Scopes::ALL,
+        }
     }
 
     /// The server acting by itself in this environment.
     pub fn system(org: OrgId, env: EnvId) -> Self {
-        Self { org, env, kind: ActorKind::System, scopes: Scopes::ALL }
+        Self {
+            org,
+            env,
+            kind: ActorKind::System,
+            scopes: Scopes::ALL,
+        }
     }
 
     /// An app of this environment.
     pub fn signing_key(org: OrgId, env: EnvId) -> Self {
-        Self { org, env, kind: ActorKind::SigningKey, scopes: Scopes::ALL }
+        Self {
+            org,
+            env,
+            kind: ActorKind::SigningKey,
+            scopes: Scopes::ALL,
+        }
     }
 
     /// A sender of events into this environment, who may do nothing else.
     pub fn event_key(org: OrgId, env: EnvId) -> Self {
-        Self { org, env, kind: ActorKind::EventKey, scopes: Scopes::only(&[Scope::EventsSend]) }
+        Self {
+            org,
+            env,
+            kind: ActorKind::EventKey,
+            scopes: Scopes::only(&[Scope::EventsSend]),
+        }
     }
 
     /// # Errors
     /// [`Denied`] when this actor lacks `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), Denied> {
-        if self.scopes.0 & (1 << (scope as u8)) == 0 { Err(Denied(scope)) } else { Ok(()) }
+        if self.scopes.0 & (1 << (scope as u8)) == 0 {
+            Err(Denied(scope))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -99,7 +127,14 @@ mod tests {
     fn event_key_may_send_and_nothing_else() {
         let actor = Actor::event_key(DEFAULT_ORG, DEFAULT_ENV);
         assert_eq!(actor.require(Scope::EventsSend), Ok(()));
-        for scope in [Scope::AppsRead, Scope::AppsWrite, Scope::EventsRead, Scope::RunsRead, Scope::RunsWrite, Scope::Execute] {
+        for scope in [
+            Scope::AppsRead,
+            Scope::AppsWrite,
+            Scope::EventsRead,
+            Scope::RunsRead,
+            Scope::RunsWrite,
+            Scope::Execute,
+        ] {
             assert_eq!(actor.require(scope), Err(Denied(scope)));
         }
     }

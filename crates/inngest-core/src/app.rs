@@ -82,7 +82,10 @@ pub struct SyncDiff {
 
 /// Compares stored functions (archived ones included) with the ids and configurations of a sync.
 pub fn diff(stored: &[Function], synced: &[(FunctionId, &Json)]) -> SyncDiff {
-    let known: HashMap<FunctionId, &Function> = stored.iter().map(|function| (function.id, function)).collect();
+    let known: HashMap<FunctionId, &Function> = stored
+        .iter()
+        .map(|function| (function.id, function))
+        .collect();
     let mut diff = SyncDiff::default();
     for (id, config) in synced {
         match known.get(id) {
@@ -124,12 +127,28 @@ mod tests {
 
     #[test]
     fn sync_adds_changes_revives_and_archives() {
-        let stored = [function("same", "1", false), function("changed", "1", false), function("gone", "1", false), function("back", "1", true)];
+        let stored = [
+            function("same", "1", false),
+            function("changed", "1", false),
+            function("gone", "1", false),
+            function("back", "1", true),
+        ];
         let (one, two) = (Json::parse(b"1").unwrap(), Json::parse(b"2").unwrap());
         let app = AppId::derive(DEFAULT_ENV, "shop");
         let id = |slug| FunctionId::derive(app, slug);
-        let got = diff(&stored, &[(id("same"), &one), (id("changed"), &two), (id("back"), &one), (id("new"), &one)]);
-        assert_eq!(got.upserts, vec![(id("changed"), 4), (id("back"), 4), (id("new"), 1)]);
+        let got = diff(
+            &stored,
+            &[
+                (id("same"), &one),
+                (id("changed"), &two),
+                (id("back"), &one),
+                (id("new"), &one),
+            ],
+        );
+        assert_eq!(
+            got.upserts,
+            vec![(id("changed"), 4), (id("back"), 4), (id("new"), 1)]
+        );
         assert_eq!(got.archives, vec![id("gone")]);
     }
 }

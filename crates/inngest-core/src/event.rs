@@ -48,5 +48,6 @@ impl Event {
 
 /// Whether a name is reserved for events that the server makes.
 pub fn is_internal(name: &str) -> bool {
-    name.get(..INTERNAL_PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(INTERNAL_PREFIX))
+    name.get(..INTERNAL_PREFIX.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(INTERNAL_PREFIX))
 }

@@ -28,7 +28,10 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(kind: &'static str, text: &str) -> Self {
-        Self { kind, text: text.chars().take(64).collect() }
+        Self {
+            kind,
+            text: text.chars().take(64).collect(),
+        }
     }
 }
 
@@ -117,7 +120,8 @@ impl EventId {
     /// bytes of the entropy, read as a big-endian number, grow by `position` with wrap-around.
     pub fn from_seed(millis: u64, entropy: [u8; 10], position: u32) -> Self {
         let mut entropy = entropy;
-        let tail = u32::from_be_bytes([entropy[6], entropy[7], entropy[8], entropy[9]]).wrapping_add(position);
+        let tail = u32::from_be_bytes([entropy[6], entropy[7], entropy[8], entropy[9]])
+            .wrapping_add(position);
         entropy[6..].copy_from_slice(&tail.to_be_bytes());
         let mut random = [0u8; 16];
         random[6..].copy_from_slice(&entropy);
@@ -176,8 +180,14 @@ impl StepId {
     /// # Errors
     /// `InvalidId` when the text is empty, longer than [`StepId::MAX_LEN`], or holds anything but visible ASCII.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let fits = !text.is_empty() && text.len() <= Self::MAX_LEN && text.bytes().all(|b| b.is_ascii_graphic());
-        if fits { Ok(Self(text.into())) } else { Err(InvalidId::new("step", text)) }
+        let fits = !text.is_empty()
+            && text.len() <= Self::MAX_LEN
+            && text.bytes().all(|b| b.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidId::new("step", text))
+        }
     }
 
     /// The id as text.

@@ -133,7 +133,11 @@ impl Arrival {
     pub fn from_payload(payload: &Bytes) -> Option<Self> {
         let rest = payload.get(1..)?;
         match payload.first()? {
-            b'e' => std::str::from_utf8(rest).ok()?.parse().ok().map(Self::Event),
+            b'e' => std::str::from_utf8(rest)
+                .ok()?
+                .parse()
+                .ok()
+                .map(Self::Event),
             b'm' => Json::parse(rest).ok().map(Self::Memo),
             b'f' => Json::parse(rest).ok().map(Self::Failure),
             _ => None,
@@ -149,11 +153,19 @@ mod tests {
     fn arrivals_survive_their_stored_form() {
         let event: EventId = "01M8042M3T9P7KCFEAD2V1QVZ9".parse().unwrap();
         let memo = Json::parse(b"{\"data\":1}").unwrap();
-        for arrival in [Arrival::Event(event), Arrival::Memo(memo.clone()), Arrival::Failure(memo)] {
+        for arrival in [
+            Arrival::Event(event),
+            Arrival::Memo(memo.clone()),
+            Arrival::Failure(memo),
+        ] {
             assert_eq!(Arrival::from_payload(&arrival.to_payload()), Some(arrival));
         }
         for foreign in ["", "x", "e", "enope", "m{"] {
-            assert_eq!(Arrival::from_payload(&Bytes::from_static(foreign.as_bytes())), None, "{foreign}");
+            assert_eq!(
+                Arrival::from_payload(&Bytes::from_static(foreign.as_bytes())),
+                None,
+                "{foreign}"
+            );
         }
     }
 

@@ -4,20 +4,20 @@
 //! read, tested and fuzzed as values in, values out. Deliberately absent: storage forms of domain types (they live next to whoever
 //! stores them) and settings.
 
-pub mod ids;
-pub mod time;
+pub mod access;
+pub mod app;
+pub mod cron;
 pub mod duration;
+pub mod event;
+pub mod expr;
+pub mod function;
+pub mod ids;
+pub mod job;
 pub mod json;
 pub mod limits;
-pub mod access;
-pub mod event;
-pub mod app;
-pub mod function;
-pub mod expr;
-pub mod cron;
 pub mod op;
-pub mod run;
-pub mod wait;
-pub mod job;
 pub mod page;
+pub mod run;
+pub mod time;
+pub mod wait;
 pub mod wire;

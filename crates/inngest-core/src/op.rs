@@ -44,11 +44,23 @@ pub enum OpKind {
     /// Sleep. The text is a duration or a date (sdk-protocol 5.6); empty means no time at all.
     Sleep { text: String },
     /// Wait for an event.
-    WaitForEvent { event: String, expression: Option<String>, timeout: String },
+    WaitForEvent {
+        event: String,
+        expression: Option<String>,
+        timeout: String,
+    },
     /// Start another function and wait for its result. `payload` is an object or null.
-    Invoke { function: String, payload: Json, timeout: Option<String> },
+    Invoke {
+        function: String,
+        payload: Json,
+        timeout: Option<String>,
+    },
     /// Wait for a signal.
-    WaitForSignal { signal: String, timeout: Option<String>, replace: bool },
+    WaitForSignal {
+        signal: String,
+        timeout: Option<String>,
+        replace: bool,
+    },
     /// Make an HTTP request for the app.
     Fetch(FetchRequest),
     /// The function has returned.
@@ -99,6 +111,14 @@ pub struct StepError {
 impl StepError {
     /// An error with nothing but a name and a message.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { name: name.into(), message: message.into(), stack: None, data: None, cause: None, no_retry: false, retry_after: None }
+        Self {
+            name: name.into(),
+            message: message.into(),
+            stack: None,
+            data: None,
+            cause: None,
+            no_retry: false,
+            retry_after: None,
+        }
     }
 }

@@ -54,7 +54,10 @@ pub struct PageRequest {
 impl PageRequest {
     /// A request for `limit` rows, held between 1 and [`MAX_PAGE`].
     pub fn new(limit: u32, after: Option<Cursor>) -> Self {
-        Self { limit: limit.clamp(1, MAX_PAGE), after }
+        Self {
+            limit: limit.clamp(1, MAX_PAGE),
+            after,
+        }
     }
 }
 

@@ -27,13 +27,19 @@ impl Timestamp {
     /// `self + duration`, held at the ends of the range. Parts of a millisecond are dropped.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// `self - duration`, held at the ends of the range.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Time from `earlier` to `self`; zero when `earlier` is later.
@@ -78,7 +84,11 @@ struct Anchor {
 impl Clock {
     /// A clock that shows `now` at this instant and runs on from there.
     pub fn starting_at(now: Timestamp) -> Self {
-        Self(Source::Running(Arc::new(Mutex::new(Anchor { time: now, taken: Instant::now(), floor: now }))))
+        Self(Source::Running(Arc::new(Mutex::new(Anchor {
+            time: now,
+            taken: Instant::now(),
+            floor: now,
+        }))))
     }
 
     /// A clock that stands at `now` until it is moved, for tests.
@@ -123,7 +133,9 @@ impl Clock {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -141,6 +153,9 @@ mod tests {
     #[test]
     fn arithmetic_stops_at_the_ends() {
         assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_millis(5).since(Timestamp::from_millis(9)),
+            Duration::ZERO
+        );
     }
 }

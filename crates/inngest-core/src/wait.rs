@@ -32,7 +32,9 @@ impl WaitKind {
 
     /// The kind with this number.
     pub fn from_code(code: i16) -> Option<Self> {
-        [Self::Event, Self::Invoke, Self::Signal, Self::Cancel].into_iter().find(|kind| kind.code() == code)
+        [Self::Event, Self::Invoke, Self::Signal, Self::Cancel]
+            .into_iter()
+            .find(|kind| kind.code() == code)
     }
 }
 
@@ -98,8 +100,16 @@ impl Condition {
             Some(None) => Json::from_value(trigger),
         };
         match key {
-            Some(key) => Self { key_hash: key.value.hash(), key_path: key.path, bindings },
-            None => Self { key_path: String::new(), key_hash: 0, bindings },
+            Some(key) => Self {
+                key_hash: key.value.hash(),
+                key_path: key.path,
+                bindings,
+            },
+            None => Self {
+                key_path: String::new(),
+                key_hash: 0,
+                bindings,
+            },
         }
     }
 
@@ -107,7 +117,11 @@ impl Condition {
     pub fn of_correlation(correlation: &str) -> Self {
         let path = "data.correlation_id";
         let event = serde_json::json!({"data": {"correlation_id": correlation}});
-        Self { key_path: path.into(), key_hash: expr::key_hash_at(&event, path).unwrap_or(0), bindings: Json::empty_object() }
+        Self {
+            key_path: path.into(),
+            key_hash: expr::key_hash_at(&event, path).unwrap_or(0),
+            bindings: Json::empty_object(),
+        }
     }
 }
 
@@ -119,7 +133,13 @@ pub fn correlation(run: RunId, step: &StepId) -> String {
 /// Whether `event` satisfies `wait`. `program` is the wait's expression, compiled.
 ///
 /// An expression that fails counts as no match (execution-semantics 5.2).
-pub fn is_satisfied(wait: &Wait, program: Option<&Program>, event: &event::Event, body: &Value, now: Timestamp) -> bool {
+pub fn is_satisfied(
+    wait: &Wait,
+    program: Option<&Program>,
+    event: &event::Event,
+    body: &Value,
+    now: Timestamp,
+) -> bool {
     let in_time = wait.since <= event.received_at && event.received_at <= wait.expires_at;
     let named = wait.event_name.as_deref() == Some(event.name.as_str());
     if !in_time || !named || event.id == wait.trigger {
@@ -129,14 +149,21 @@ pub fn is_satisfied(wait: &Wait, program: Option<&Program>, event: &event::Event
         WaitKind::Signal => false,
         WaitKind::Invoke => {
             let wanted = wait.step.as_ref().map(|step| correlation(wait.run, step));
-            let found = body.get("data").and_then(|data| data.get("correlation_id")).and_then(Value::as_str);
+            let found = body
+                .get("data")
+                .and_then(|data| data.get("correlation_id"))
+                .and_then(Value::as_str);
             wanted.as_deref() == found
         }
         WaitKind::Event | WaitKind::Cancel => match program {
             None => wait.expression.is_none(),
             Some(program) => {
                 let bindings = wait.bindings.to_value();
-                let vars = Vars { event: Some(&bindings), incoming: Some(body), now: Some(now.as_millis()) };
+                let vars = Vars {
+                    event: Some(&bindings),
+                    incoming: Some(body),
+                    now: Some(now.as_millis()),
+                };
                 program.matches_wait(&vars).unwrap_or(false)
             }
         },

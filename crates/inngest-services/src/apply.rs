@@ -292,8 +292,13 @@ impl Draft<'_> {
         let fenced = self.basis.work.map(|work| work.id);
         for label in labels {
             let id = WorkId::derive(self.run.run, &label);
+            if Some(id) == fenced {
+                continue;
+            }
+            // Planned and finished in one reply: it is not stored in the first place.
+            self.commit.work.retain(|work| work.id != id);
             let is_known = self.run.work.remove(&id).is_some() || label.starts_with("resume:");
-            if is_known && Some(id) != fenced {
+            if is_known {
                 self.commit.drop_work.push(id);
             }
         }

@@ -77,8 +77,13 @@ impl Engine {
             match start {
                 Start::Ended => return Ok(Verdict::done()),
                 Start::Settled => {
-                    let nothing = Decision { effects: Vec::new(), fate: Fate::Done };
-                    let recorded = self.record(work.env, &cell, record, |_, _| nothing.clone()).await?;
+                    let nothing = Decision {
+                        effects: Vec::new(),
+                        fate: Fate::Done,
+                    };
+                    let recorded = self
+                        .record(work.env, &cell, record, |_, _| nothing.clone())
+                        .await?;
                     return Ok(recorded.into_verdict());
                 }
                 Start::End(ending) => {
@@ -98,18 +103,19 @@ impl Engine {
                     fail_point!("exec::before_send");
                     let reply = self.call(&cell, work, &loaded, &call, since).await;
                     fail_point!("exec::got_response");
-                    let in_flight = cell.call_ended(work.id, work.epoch);
                     let mut info = call.info;
-                    if let Some(in_flight) = in_flight {
+                    // The app may have reported steps meanwhile.
+                    if let Some(in_flight) = cell.call(work.id) {
                         info.stack_len = in_flight.stack_len;
                     }
-                    // The app may have reported steps meanwhile, which gave the work a fresh attempt under the same epoch.
                     let recorded = self
                         .record(work.env, &cell, record, |run, now| {
                             decide(run, &info, reply.clone(), now)
                         })
-                        .await?;
-                    return Ok(recorded.into_verdict());
+                        .await;
+                    // Until here the call counts as on its way, so that the run is shown as running without a gap.
+                    cell.call_ended(work.id, work.epoch);
+                    return Ok(recorded?.into_verdict());
                 }
             }
         }
@@ -157,13 +163,21 @@ impl Engine {
                 }
             }
         }
-        if work.step.as_ref().is_some_and(|step| progress.has_ended(step)) {
+        if work
+            .step
+            .as_ref()
+            .is_some_and(|step| progress.has_ended(step))
+        {
             return Ok(Start::Settled);
         }
         let call = self.build(progress, work, loaded, now);
         cell.call_started(
             work.id,
-            InFlight { epoch: work.epoch, stack_len: progress.stack.len(), since: now },
+            InFlight {
+                epoch: work.epoch,
+                stack_len: progress.stack.len(),
+                since: now,
+            },
         );
         Ok(Start::Call(Box::new(call)))
     }
@@ -217,6 +231,7 @@ impl Engine {
             work: work.id,
             target: target.clone(),
             attempt: work.attempt,
+            sent_len: progress.stack.len(),
             stack_len: progress.stack.len(),
             policy: self.retry_policy(loaded),
         };

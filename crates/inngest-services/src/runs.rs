@@ -35,13 +35,20 @@ impl Engine {
             return run;
         }
         match self.cells.called_since(run.id) {
-            Some(since) => Run { status: RunStatus::Running, started_at: Some(since), ..run },
+            Some(since) => Run {
+                status: RunStatus::Running,
+                started_at: Some(since),
+                ..run
+            },
             None => run,
         }
     }
 
     fn shown_page(&self, page: Page<Run>) -> Page<Run> {
-        Page { items: page.items.into_iter().map(|run| self.shown(run)).collect(), has_more: page.has_more }
+        Page {
+            items: page.items.into_iter().map(|run| self.shown(run)).collect(),
+            has_more: page.has_more,
+        }
     }
 }
 
@@ -95,7 +102,9 @@ impl Runs<'_> {
     /// One page of runs, newest first.
     pub async fn list(&self, actor: &Actor, request: ListRuns) -> Result<Page<Run>, Error> {
         actor.require(Scope::RunsRead)?;
-        Ok(self.0.shown_page(self.0.store.list_runs(actor.env, &request).await?))
+        Ok(self
+            .0
+            .shown_page(self.0.store.list_runs(actor.env, &request).await?))
     }
 
     /// How many runs a list has, counting no further than `cap`.

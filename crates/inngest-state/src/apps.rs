@@ -184,6 +184,24 @@ impl Store {
         rows.into_iter().map(Function::try_from).collect()
     }
 
+    /// The function of this slug, one that is not archived first.
+    pub async fn find_function_by_slug(
+        &self,
+        env: EnvId,
+        slug: &str,
+    ) -> Result<Option<Function>, Error> {
+        let rows = function::Entity::find()
+            .filter(function::Column::EnvId.eq(env.raw()))
+            .filter(function::Column::Slug.eq(slug))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("functions"))?;
+        let newest = rows
+            .into_iter()
+            .max_by_key(|row| (row.archived_at.is_none(), row.updated_at));
+        newest.map(Function::try_from).transpose()
+    }
+
     /// Apps of an environment that are not archived, in order of name.
     pub async fn list_apps(&self, env: EnvId) -> Result<Vec<App>, Error> {
         let rows = app::Entity::find()

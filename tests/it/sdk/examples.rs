@@ -63,7 +63,7 @@ fn example_ships_an_order_and_apologizes_for_another(server: &Server) {
 /// The output of the run that the failure event started.
 fn apology_of(server: &Server) -> Option<Value> {
     let query = "{ environment { runs(first: 10, filter: { time: { from: \"2020-01-01T00:00:00Z\" },
-        functionSlugs: [\"shop-fulfil-order-failure\"], statuses: [COMPLETED] }) { nodes { output } } } }";
+        functionSlugs: [\"shop-fulfil-order-failure\", \"shop-python-fulfil-order-failure\"], statuses: [COMPLETED] }) { nodes { output } } } }";
     let shown = server.graphql(query, &json!({}));
     let node = shown["environment"]["runs"]["nodes"]
         .as_array()?

@@ -38,9 +38,15 @@ impl FunctionConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
     /// An event whose name fits the pattern, if the expression is true.
-    Event { pattern: String, expression: Option<String> },
+    Event {
+        pattern: String,
+        expression: Option<String>,
+    },
     /// A cron schedule, each tick put off by a fixed part of `jitter`.
-    Cron { schedule: String, jitter: Option<Duration> },
+    Cron {
+        schedule: String,
+        jitter: Option<Duration>,
+    },
 }
 
 /// Events of this name for which the expression holds end the runs of a function.
@@ -88,7 +94,10 @@ impl FlowControl {
     /// Names of the settings that are present, as the SDKs spell them.
     pub fn present(&self) -> Vec<&'static str> {
         let named = [
-            ("concurrency", !self.concurrency.is_empty() || self.run_concurrency.is_some()),
+            (
+                "concurrency",
+                !self.concurrency.is_empty() || self.run_concurrency.is_some(),
+            ),
             ("throttle", self.throttle.is_some()),
             ("rateLimit", self.rate_limit.is_some()),
             ("debounce", self.debounce.is_some()),
@@ -96,7 +105,10 @@ impl FlowControl {
             ("singleton", self.singleton.is_some()),
             ("priority", self.priority.is_some()),
         ];
-        named.into_iter().filter_map(|(name, present)| present.then_some(name)).collect()
+        named
+            .into_iter()
+            .filter_map(|(name, present)| present.then_some(name))
+            .collect()
     }
 }
 

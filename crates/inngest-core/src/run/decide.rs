@@ -32,6 +32,8 @@ pub struct CallInfo {
     pub target: Option<StepId>,
     /// Attempts made before.
     pub attempt: u32,
+    /// Length of the stack that the app was sent.
+    pub sent_len: usize,
     /// Length of the stack that the app was sent, plus the steps that it has reported by itself since.
     pub stack_len: usize,
     /// What retries go by.
@@ -69,9 +71,21 @@ pub enum Effect {
     /// Calls from now on ask for planning, or no longer do.
     ForcePlan(bool),
     /// A step is under way.
-    OpenStep { step: StepId, name: String, kind: StepKind, group: Option<u32> },
+    OpenStep {
+        step: StepId,
+        name: String,
+        kind: StepKind,
+        group: Option<u32>,
+    },
     /// A step has ended; first result wins. What it waited for and its work are given up.
-    EndStep { step: StepId, name: String, kind: StepKind, status: StepStatus, memo: Memo, timing: Option<OpTiming> },
+    EndStep {
+        step: StepId,
+        name: String,
+        kind: StepKind,
+        status: StepStatus,
+        memo: Memo,
+        timing: Option<OpTiming>,
+    },
     /// Call the app to find what comes next.
     Discover,
     /// Call the app for this planned step.
@@ -79,11 +93,27 @@ pub enum Effect {
     /// End a sleep at this time.
     Wake { step: StepId, at: Timestamp },
     /// Wait for an event.
-    Wait { step: StepId, event: String, expression: Option<String>, until: Timestamp },
+    Wait {
+        step: StepId,
+        event: String,
+        expression: Option<String>,
+        until: Timestamp,
+    },
     /// Start another function and wait for its result.
-    Invoke { step: StepId, name: String, function: String, payload: Json, until: Timestamp },
+    Invoke {
+        step: StepId,
+        name: String,
+        function: String,
+        payload: Json,
+        until: Timestamp,
+    },
     /// Wait for a signal.
-    WaitSignal { step: StepId, signal: String, replaces: bool, until: Timestamp },
+    WaitSignal {
+        step: StepId,
+        signal: String,
+        replaces: bool,
+        until: Timestamp,
+    },
     /// Make an HTTP request.
     Fetch { step: StepId, request: FetchRequest },
     /// The app is being called for the first time.
@@ -91,7 +121,14 @@ pub enum Effect {
     /// Cancel the run unless it has ended by then.
     FinishBy { at: Timestamp },
     /// Remember an attempt that failed.
-    FailedAttempt { step: Option<StepId>, attempt: u32, class: FailureClass, code: &'static str, error: StepError, next_at: Option<Timestamp> },
+    FailedAttempt {
+        step: Option<StepId>,
+        attempt: u32,
+        class: FailureClass,
+        code: &'static str,
+        error: StepError,
+        next_at: Option<Timestamp>,
+    },
     /// End the run.
     Finish(Ending),
 }
@@ -131,7 +168,11 @@ pub enum Ending {
 /// What one reply makes of a run. Total: every reply to every call has an answer.
 pub fn decide(run: &Progress, call: &CallInfo, reply: Reply, now: Timestamp) -> Decision {
     let decided = match reply {
-        Reply::Ops { ops, version, retry } => Draft::new(run, call, version, now).take_all(ops, &retry),
+        Reply::Ops {
+            ops,
+            version,
+            retry,
+        } => Draft::new(run, call, version, now).take_all(ops, &retry),
         Reply::Returned { output } => match &call.target {
             Some(step) if !run.has_ended(step) => Err(Stop::attempt(step_not_found(step))),
             _ => Err(Stop::end(Ending::Completed(output))),
@@ -142,12 +183,38 @@ pub fn decide(run: &Progress, call: &CallInfo, reply: Reply, now: Timestamp) -> 
 }
 
 /// What the end of something that a step waited for makes of the run: the first result of a step wins, later ones change nothing.
-pub fn resolve(run: &Progress, work: WorkId, step: &StepId, status: StepStatus, memo: Memo, now: Timestamp) -> Decision {
-    let policy = RetryPolicy { max_attempts: 1, interval: None, jitter: 0.0 };
-    let call = CallInfo { work, target: None, attempt: 0, stack_len: run.stack.len(), policy };
+pub fn resolve(
+    run: &Progress,
+    work: WorkId,
+    step: &StepId,
+    status: StepStatus,
+    memo: Memo,
+    now: Timestamp,
+) -> Decision {
+    let policy = RetryPolicy {
+        max_attempts: 1,
+        interval: None,
+        jitter: 0.0,
+    };
+    let call = CallInfo {
+        work,
+        target: None,
+        attempt: 0,
+        sent_len: run.stack.len(),
+        stack_len: run.stack.len(),
+        policy,
+    };
     let mut draft = Draft::new(run, &call, None, now);
     if let Some(state) = run.steps.get(step) {
-        draft.end_step(step.clone(), state.name.clone(), state.kind, status, memo, None, false);
+        draft.end_step(
+            step.clone(),
+            state.name.clone(),
+            state.kind,
+            status,
+            memo,
+            None,
+            false,
+        );
     }
     draft.never_rest();
     match draft.check_limits() {
@@ -159,7 +226,13 @@ pub fn resolve(run: &Progress, work: WorkId, step: &StepId, status: StepStatus, 
 /// Ends the run as failed because of a limit or a rule of ours.
 pub fn engine_failure(name: &str, message: impl Into<String>) -> Ending {
     let message = message.into();
-    Ending::Failed { reason: message.clone(), error: StepError { no_retry: true, ..StepError::new(name, message) } }
+    Ending::Failed {
+        reason: message.clone(),
+        error: StepError {
+            no_retry: true,
+            ..StepError::new(name, message)
+        },
+    }
 }
 
 enum Stop {
@@ -181,7 +254,10 @@ impl Stop {
     fn decision(self, call: &CallInfo, now: Timestamp) -> Decision {
         match self {
             Self::Attempt(failure) => after_failure(call, failure, now),
-            Self::End(ending) => Decision { effects: vec![Effect::Finish(ending)], fate: Fate::Done },
+            Self::End(ending) => Decision {
+                effects: vec![Effect::Finish(ending)],
+                fate: Fate::Done,
+            },
         }
     }
 }
@@ -189,7 +265,11 @@ impl Stop {
 fn after_failure(call: &CallInfo, failure: Failure, now: Timestamp) -> Decision {
     let hint = RetryHint {
         no_retry: failure.retry.no_retry || failure.error.no_retry,
-        after: failure.retry.after.clone().or_else(|| failure.error.retry_after.clone()),
+        after: failure
+            .retry
+            .after
+            .clone()
+            .or_else(|| failure.error.retry_after.clone()),
     };
     let next_at = next_attempt(call.attempt, &hint, call.policy, now);
     let mut effects = vec![Effect::FailedAttempt {
@@ -201,9 +281,15 @@ fn after_failure(call: &CallInfo, failure: Failure, now: Timestamp) -> Decision 
         next_at,
     }];
     let fate = match next_at {
-        Some(at) => Fate::Retry { at, attempt: call.attempt + 1 },
+        Some(at) => Fate::Retry {
+            at,
+            attempt: call.attempt + 1,
+        },
         None => {
-            effects.push(Effect::Finish(Ending::Failed { reason: failure.reason, error: failure.error }));
+            effects.push(Effect::Finish(Ending::Failed {
+                reason: failure.reason,
+                error: failure.error,
+            }));
             Fate::Done
         }
     };
@@ -272,14 +358,26 @@ impl<'a> Draft<'a> {
 
     fn take_all(mut self, ops: Vec<Op>, hint: &RetryHint) -> Result<Decision, Box<Stop>> {
         if ops.len() > limits::OPS_PER_REPLY {
-            let message = format!("The function reported {} operations at once; the limit is {}.", ops.len(), limits::OPS_PER_REPLY);
-            return Err(Stop::end(engine_failure("InngestErrFunctionOverflowed", message)));
+            let message = format!(
+                "The function reported {} operations at once; the limit is {}.",
+                ops.len(),
+                limits::OPS_PER_REPLY
+            );
+            return Err(Stop::end(engine_failure(
+                "InngestErrFunctionOverflowed",
+                message,
+            )));
         }
         let reported = ops.iter().filter(|op| !op.kind.is_lazy()).count();
         let is_parallel = reported > 1;
-        let new: HashSet<&StepId> = ops.iter().filter(|op| opens(&op.kind)).map(|op| &op.step).collect();
+        let new: HashSet<&StepId> = ops
+            .iter()
+            .filter(|op| opens(&op.kind))
+            .map(|op| &op.step)
+            .collect();
         if new.iter().filter(|step| !self.is_known(step)).count() > 1 {
-            self.group = Some(u32::try_from(self.run.revision % u64::from(u32::MAX)).unwrap_or(0) + 1);
+            self.group =
+                Some(u32::try_from(self.run.revision % u64::from(u32::MAX)).unwrap_or(0) + 1);
         }
         if is_parallel && !self.run.force_plan {
             self.effects.push(Effect::ForcePlan(true));
@@ -295,11 +393,19 @@ impl<'a> Draft<'a> {
         }
         self.check_limits()?;
         if let Some(ending) = ending {
-            if let Some(step) = self.call.target.as_ref().filter(|step| !self.has_ended(step)) {
+            if let Some(step) = self
+                .call
+                .target
+                .as_ref()
+                .filter(|step| !self.has_ended(step))
+            {
                 return Err(Stop::attempt(step_not_found(step)));
             }
             self.effects.push(Effect::Finish(ending));
-            return Ok(Decision { effects: self.effects, fate: Fate::Done });
+            return Ok(Decision {
+                effects: self.effects,
+                fate: Fate::Done,
+            });
         }
         self.check_moves(fate)?;
         Ok(self.close(fate, is_parallel))
@@ -321,12 +427,22 @@ impl<'a> Draft<'a> {
         if self.run.stack.len() > self.call.stack_len {
             self.wants_discovery = true;
         }
-        let moves = self.wants_discovery || !self.opened.is_empty() || self.run.is_waiting(self.call.work);
+        let moves =
+            self.wants_discovery || !self.opened.is_empty() || self.run.is_waiting(self.call.work);
         if moves {
             return Ok(());
         }
-        let message = "the app reported nothing to do, and nothing is under way that the run could wait for".to_owned();
+        let message =
+            "the app reported nothing to do, and nothing is under way that the run could wait for"
+                .to_owned();
         Err(Stop::attempt(app_failure("no_progress", message)))
+    }
+
+    /// A result that came with a checkpoint whose answer the app did not get is reported again in the reply: the app has moved, and must be
+    /// called again.
+    fn notes_again(&mut self, step: &StepId) {
+        let since_sent = self.run.stack.get(self.call.sent_len..).unwrap_or_default();
+        self.wants_discovery |= since_sent.contains(step);
     }
 
     /// Asks for a discovery when nothing else would move the run.
@@ -345,18 +461,37 @@ impl<'a> Draft<'a> {
                 self.effects.push(Effect::Discover);
             }
         }
-        Decision { effects: self.effects, fate }
+        Decision {
+            effects: self.effects,
+            fate,
+        }
     }
 
     fn check_limits(&self) -> Result<(), Box<Stop>> {
-        let added = self.ended.union(&self.opened).filter(|step| !self.run.steps.contains_key(step)).count();
+        let added = self
+            .ended
+            .union(&self.opened)
+            .filter(|step| !self.run.steps.contains_key(step))
+            .count();
         if self.run.steps.len() + added > limits::STEPS_PER_RUN {
-            let message = format!("The function run exceeded the step limit of {} steps.", limits::STEPS_PER_RUN);
-            return Err(Stop::end(engine_failure("InngestErrFunctionOverflowed", message)));
+            let message = format!(
+                "The function run exceeded the step limit of {} steps.",
+                limits::STEPS_PER_RUN
+            );
+            return Err(Stop::end(engine_failure(
+                "InngestErrFunctionOverflowed",
+                message,
+            )));
         }
         if self.new_bytes > 0 && self.run.state_bytes() + self.new_bytes > limits::STATE_BYTES {
-            let message = format!("The function run exceeded the state size limit of {} bytes.", limits::STATE_BYTES);
-            return Err(Stop::end(engine_failure("InngestErrStateOverflowed", message)));
+            let message = format!(
+                "The function run exceeded the state size limit of {} bytes.",
+                limits::STATE_BYTES
+            );
+            return Err(Stop::end(engine_failure(
+                "InngestErrStateOverflowed",
+                message,
+            )));
         }
         Ok(())
     }
@@ -370,22 +505,48 @@ impl<'a> Draft<'a> {
     }
 
     fn take(&mut self, op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
-        let Op { step, name, kind, timing, is_race } = op;
+        let Op {
+            step,
+            name,
+            kind,
+            timing,
+            is_race,
+        } = op;
         match kind {
             OpKind::None | OpKind::DeferAdd { .. } | OpKind::DeferAbort { .. } => {}
             OpKind::Discover => self.wants_discovery = true,
             OpKind::StepRun { data } => {
-                self.end_step(step, name, StepKind::Run, StepStatus::Completed, Memo::Data(data), timing, is_race);
+                self.end_step(
+                    step,
+                    name,
+                    StepKind::Run,
+                    StepStatus::Completed,
+                    Memo::Data(data),
+                    timing,
+                    is_race,
+                );
             }
             OpKind::StepVerbatim { data } => {
-                self.end_step(step, name, StepKind::Run, StepStatus::Completed, Memo::Verbatim(data), timing, is_race);
+                self.end_step(
+                    step,
+                    name,
+                    StepKind::Run,
+                    StepStatus::Completed,
+                    Memo::Verbatim(data),
+                    timing,
+                    is_race,
+                );
             }
-            OpKind::StepError { error } if step.as_str() == COMPLETE_ID => return Err(Stop::attempt(function_error(error, hint))),
+            OpKind::StepError { error } if step.as_str() == COMPLETE_ID => {
+                return Err(Stop::attempt(function_error(error, hint)));
+            }
             OpKind::StepFailed { mut error } if step.as_str() == COMPLETE_ID => {
                 error.no_retry = true;
                 return Err(Stop::attempt(function_error(error, hint)));
             }
-            OpKind::StepError { error } => return Ok(self.step_error(step, name, error, hint, timing, is_race)),
+            OpKind::StepError { error } => {
+                return Ok(self.step_error(step, name, error, hint, timing, is_race));
+            }
             OpKind::StepFailed { error } => self.fail_step(step, name, error, timing, is_race),
             OpKind::RunComplete { data } => return Ok(Taken::End(Ending::Completed(data))),
             OpKind::StepPlanned => {
@@ -399,30 +560,67 @@ impl<'a> Draft<'a> {
                     self.effects.push(Effect::Wake { step, at });
                 }
             }
-            OpKind::WaitForEvent { event, expression, timeout } => {
+            OpKind::WaitForEvent {
+                event,
+                expression,
+                timeout,
+            } => {
                 let until = self.due("wait", &timeout)?;
-                if let Some(error) = expression.as_deref().and_then(|text| Program::parse(text).err()) {
-                    let message = format!("the condition of the wait for `{event}` is not a valid expression: {error}");
+                if let Some(error) = expression
+                    .as_deref()
+                    .and_then(|text| Program::parse(text).err())
+                {
+                    let message = format!(
+                        "the condition of the wait for `{event}` is not a valid expression: {error}"
+                    );
                     return Err(Stop::end(engine_failure("InvalidExpression", message)));
                 }
                 if self.open(&step, name, is_race, StepKind::WaitForEvent) {
-                    self.effects.push(Effect::Wait { step, event, expression, until });
+                    self.effects.push(Effect::Wait {
+                        step,
+                        event,
+                        expression,
+                        until,
+                    });
                 }
             }
-            OpKind::Invoke { function, payload, timeout } => {
+            OpKind::Invoke {
+                function,
+                payload,
+                timeout,
+            } => {
                 let until = self.due_or_default("invoke", timeout.as_deref())?;
                 if self.open(&step, name.clone(), is_race, StepKind::Invoke) {
-                    self.effects.push(Effect::Invoke { step, name, function, payload, until });
+                    self.effects.push(Effect::Invoke {
+                        step,
+                        name,
+                        function,
+                        payload,
+                        until,
+                    });
                 }
             }
-            OpKind::WaitForSignal { signal, timeout, replace } => {
+            OpKind::WaitForSignal {
+                signal,
+                timeout,
+                replace,
+            } => {
                 let until = self.due_or_default("wait", timeout.as_deref())?;
                 if self.open(&step, name, is_race, StepKind::WaitForSignal) {
-                    self.effects.push(Effect::WaitSignal { step, signal, replaces: replace, until });
+                    self.effects.push(Effect::WaitSignal {
+                        step,
+                        signal,
+                        replaces: replace,
+                        until,
+                    });
                 }
             }
             OpKind::Fetch(request) => {
-                let kind = if request.is_inference { StepKind::Infer } else { StepKind::Fetch };
+                let kind = if request.is_inference {
+                    StepKind::Infer
+                } else {
+                    StepKind::Fetch
+                };
                 if self.open(&step, name, is_race, kind) {
                     self.effects.push(Effect::Fetch { step, request });
                 }
@@ -438,13 +636,31 @@ impl<'a> Draft<'a> {
             return false;
         }
         self.opened.insert(step.clone());
-        self.effects.push(Effect::OpenStep { step: step.clone(), name, kind, group: self.group.filter(|_| !is_race) });
+        self.effects.push(Effect::OpenStep {
+            step: step.clone(),
+            name,
+            kind,
+            group: self.group.filter(|_| !is_race),
+        });
         true
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one effect, passed once")]
-    fn end_step(&mut self, step: StepId, name: String, kind: StepKind, status: StepStatus, memo: Memo, timing: Option<OpTiming>, is_race: bool) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of one effect, passed once"
+    )]
+    fn end_step(
+        &mut self,
+        step: StepId,
+        name: String,
+        kind: StepKind,
+        status: StepStatus,
+        memo: Memo,
+        timing: Option<OpTiming>,
+        is_race: bool,
+    ) {
         if self.has_ended(&step) {
+            self.notes_again(&step);
             return;
         }
         self.ended.insert(step.clone());
@@ -454,15 +670,34 @@ impl<'a> Draft<'a> {
             Memo::Error(error) => error.message.len() + error.stack.as_ref().map_or(0, String::len),
         };
         let group = self.run.steps.get(&step).and_then(|state| state.group);
-        let (name, kind) = self.run.steps.get(&step).map_or((name, kind), |state| (state.name.clone(), state.kind));
-        self.effects.push(Effect::EndStep { step, name, kind, status, memo, timing });
+        let (name, kind) = self
+            .run
+            .steps
+            .get(&step)
+            .map_or((name, kind), |state| (state.name.clone(), state.kind));
+        self.effects.push(Effect::EndStep {
+            step,
+            name,
+            kind,
+            status,
+            memo,
+            timing,
+        });
         let group_waits = group.is_some_and(|group| self.run.pending_in(group, &self.ended));
         if self.version < 2 || is_race || !group_waits {
             self.wants_discovery = true;
         }
     }
 
-    fn step_error(&mut self, step: StepId, name: String, error: StepError, hint: &RetryHint, timing: Option<OpTiming>, is_race: bool) -> Taken {
+    fn step_error(
+        &mut self,
+        step: StepId,
+        name: String,
+        error: StepError,
+        hint: &RetryHint,
+        timing: Option<OpTiming>,
+        is_race: bool,
+    ) -> Taken {
         if self.has_ended(&step) {
             return Taken::Nothing;
         }
@@ -473,21 +708,48 @@ impl<'a> Draft<'a> {
         match next_attempt(self.call.attempt, &hint, self.call.policy, self.now) {
             Some(at) => {
                 self.failed_attempt(step, error, Some(at));
-                Taken::Retry(Fate::Retry { at, attempt: self.call.attempt + 1 })
+                Taken::Retry(Fate::Retry {
+                    at,
+                    attempt: self.call.attempt + 1,
+                })
             }
             None => {
-                self.fail_step(step, name, StepError { no_retry: hint.no_retry, ..error }, timing, is_race);
+                self.fail_step(
+                    step,
+                    name,
+                    StepError {
+                        no_retry: hint.no_retry,
+                        ..error
+                    },
+                    timing,
+                    is_race,
+                );
                 Taken::Nothing
             }
         }
     }
 
-    fn fail_step(&mut self, step: StepId, name: String, error: StepError, timing: Option<OpTiming>, is_race: bool) {
+    fn fail_step(
+        &mut self,
+        step: StepId,
+        name: String,
+        error: StepError,
+        timing: Option<OpTiming>,
+        is_race: bool,
+    ) {
         if self.has_ended(&step) {
             return;
         }
         self.failed_attempt(step.clone(), error.clone(), None);
-        self.end_step(step, name, StepKind::Run, StepStatus::Failed, Memo::Error(error), timing, is_race);
+        self.end_step(
+            step,
+            name,
+            StepKind::Run,
+            StepStatus::Failed,
+            Memo::Error(error),
+            timing,
+            is_race,
+        );
     }
 
     fn failed_attempt(&mut self, step: StepId, error: StepError, next_at: Option<Timestamp>) {
@@ -509,12 +771,22 @@ impl<'a> Draft<'a> {
     }
 
     fn due(&self, what: &str, text: &str) -> Result<Timestamp, Box<Stop>> {
-        let due = duration::parse_when(text, self.now.as_millis())
-            .map_err(|error| Stop::attempt(app_failure("invalid_duration", format!("the time of a {what} cannot be read: {error}"))))?;
+        let due = duration::parse_when(text, self.now.as_millis()).map_err(|error| {
+            Stop::attempt(app_failure(
+                "invalid_duration",
+                format!("the time of a {what} cannot be read: {error}"),
+            ))
+        })?;
         let due = Timestamp::from_millis(due).max(self.now);
         if due.since(self.now) > limits::SLEEP_MAX {
-            let message = format!("The {what} is longer than the limit of {} days.", limits::SLEEP_MAX.as_secs() / 86_400);
-            return Err(Stop::end(engine_failure("InngestErrTimeoutTooLong", message)));
+            let message = format!(
+                "The {what} is longer than the limit of {} days.",
+                limits::SLEEP_MAX.as_secs() / 86_400
+            );
+            return Err(Stop::end(engine_failure(
+                "InngestErrTimeoutTooLong",
+                message,
+            )));
         }
         Ok(due)
     }
@@ -547,7 +819,13 @@ fn opens(kind: &OpKind) -> bool {
 }
 
 fn function_error(error: StepError, hint: &RetryHint) -> Failure {
-    Failure { class: FailureClass::App, code: "function_error", reason: error.message.clone(), error, retry: hint.clone() }
+    Failure {
+        class: FailureClass::App,
+        code: "function_error",
+        reason: error.message.clone(),
+        error,
+        retry: hint.clone(),
+    }
 }
 
 /// The work that a step of this kind leaves outstanding until it ends.

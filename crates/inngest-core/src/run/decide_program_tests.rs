@@ -340,6 +340,7 @@ impl World<'_> {
                     work,
                     target,
                     attempt,
+                    sent_len: self.run.stack.len(),
                     stack_len: self.run.stack.len(),
                     policy: POLICY,
                 };

@@ -323,6 +323,7 @@ proptest! {
             work,
             target,
             attempt,
+            sent_len: run.stack.len().saturating_sub(unseen),
             stack_len: run.stack.len().saturating_sub(unseen),
             policy: RetryPolicy { max_attempts, interval, jitter },
         };

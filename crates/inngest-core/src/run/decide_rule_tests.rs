@@ -148,6 +148,7 @@ fn a_discovery_that_worked_from_an_older_state_is_followed_by_another() {
         None,
     );
     let stale = CallInfo {
+        sent_len: 0,
         stack_len: 0,
         ..discovery(&run)
     };
@@ -547,4 +548,14 @@ fn planning_goes_on_while_a_planned_step_has_no_result() {
         }
         .must_plan()
     );
+}
+
+#[test]
+fn a_step_reported_again_because_its_checkpoint_was_not_answered_moves_the_run() {
+    let run = with_ended(without_discovery(new_run(2)), "a", StepKind::Run);
+    let call = CallInfo {
+        sent_len: 0,
+        ..discovery(&run)
+    };
+    assert_eq!(decided(&run, &call, vec![ran("a")]), "discover");
 }

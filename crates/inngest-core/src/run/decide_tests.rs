@@ -93,6 +93,7 @@ pub(super) fn discovery(run: &Progress) -> CallInfo {
         work: work_id("discover"),
         target: None,
         attempt: 0,
+        sent_len: run.stack.len(),
         stack_len: run.stack.len(),
         policy: RetryPolicy {
             max_attempts: 3,

@@ -70,7 +70,12 @@ impl Progress {
     /// Bytes of trigger events and results together.
     pub fn state_bytes(&self) -> usize {
         let events: usize = self.events.iter().map(|(_, body)| body.len()).sum();
-        let memos: usize = self.steps.values().filter_map(|step| step.memo.as_ref()).map(Json::len).sum();
+        let memos: usize = self
+            .steps
+            .values()
+            .filter_map(|step| step.memo.as_ref())
+            .map(Json::len)
+            .sum();
         events + memos
     }
 
@@ -82,26 +87,38 @@ impl Progress {
     /// Whether calls must ask the app to plan: because the run is in a parallel part, or because a planned step is under way, which
     /// an app that runs steps as it finds them would run a second time.
     pub fn must_plan(&self) -> bool {
-        self.force_plan || self.steps.values().any(|step| step.kind == StepKind::Run && !step.status.is_ended())
+        self.force_plan
+            || self
+                .steps
+                .values()
+                .any(|step| step.kind == StepKind::Run && !step.status.is_ended())
     }
 
     /// Whether a step has ended.
     pub fn has_ended(&self, step: &StepId) -> bool {
-        self.steps.get(step).is_some_and(|state| state.status.is_ended())
+        self.steps
+            .get(step)
+            .is_some_and(|state| state.status.is_ended())
     }
 
     /// Whether anything but `except` is outstanding, so that the run will move again by itself.
     pub fn is_waiting(&self, except: WorkId) -> bool {
-        self.work.iter().any(|(id, (kind, _))| *id != except && !matches!(kind, JobKind::StartTimeout | JobKind::FinishTimeout))
+        self.work.iter().any(|(id, (kind, _))| {
+            *id != except && !matches!(kind, JobKind::StartTimeout | JobKind::FinishTimeout)
+        })
     }
 
     /// Whether a discovery other than `except` is outstanding.
     pub fn has_discovery(&self, except: Option<WorkId>) -> bool {
-        self.work.iter().any(|(id, (kind, _))| *kind == JobKind::Discover && Some(*id) != except)
+        self.work
+            .iter()
+            .any(|(id, (kind, _))| *kind == JobKind::Discover && Some(*id) != except)
     }
 
     /// Steps of `group` that have not ended, without those in `ended`.
     pub fn pending_in(&self, group: u32, ended: &HashSet<StepId>) -> bool {
-        self.steps.iter().any(|(id, step)| step.group == Some(group) && !step.status.is_ended() && !ended.contains(id))
+        self.steps.iter().any(|(id, step)| {
+            step.group == Some(group) && !step.status.is_ended() && !ended.contains(id)
+        })
     }
 }

@@ -35,11 +35,19 @@ pub struct RetryPolicy {
 /// When the attempt after the `attempt`-th (counted from 0) is made; `None` when that was the last one or no other is wanted.
 ///
 /// A delay that the app asks for counts before the table and has no jitter, but uses up the same number of attempts.
-pub fn next_attempt(attempt: u32, hint: &RetryHint, policy: RetryPolicy, now: Timestamp) -> Option<Timestamp> {
+pub fn next_attempt(
+    attempt: u32,
+    hint: &RetryHint,
+    policy: RetryPolicy,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if hint.no_retry || attempt.saturating_add(1) >= policy.max_attempts {
         return None;
     }
-    let asked = hint.after.as_deref().and_then(|text| duration::retry_after(text, now.as_millis()));
+    let asked = hint
+        .after
+        .as_deref()
+        .and_then(|text| duration::retry_after(text, now.as_millis()));
     if let Some(delay_ms) = asked {
         return Some(now.plus(Duration::from_millis(delay_ms)));
     }
@@ -58,18 +66,37 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn policy(max_attempts: u32) -> RetryPolicy {
-        RetryPolicy { max_attempts, interval: None, jitter: 0.0 }
+        RetryPolicy {
+            max_attempts,
+            interval: None,
+            jitter: 0.0,
+        }
     }
 
     fn delay(attempt: u32, after: Option<&str>, policy: RetryPolicy) -> Option<u64> {
-        let hint = RetryHint { no_retry: false, after: after.map(str::to_owned) };
+        let hint = RetryHint {
+            no_retry: false,
+            after: after.map(str::to_owned),
+        };
         next_attempt(attempt, &hint, policy, NOW).map(|at| at.since(NOW).as_secs())
     }
 
     #[test]
     fn delays_follow_the_table() {
-        for (attempt, seconds) in [(0, 15), (1, 30), (2, 60), (3, 120), (8, 3_600), (9, 7_200), (20, 7_200)] {
-            assert_eq!(delay(attempt, None, policy(30)), Some(seconds), "attempt {attempt}");
+        for (attempt, seconds) in [
+            (0, 15),
+            (1, 30),
+            (2, 60),
+            (3, 120),
+            (8, 3_600),
+            (9, 7_200),
+            (20, 7_200),
+        ] {
+            assert_eq!(
+                delay(attempt, None, policy(30)),
+                Some(seconds),
+                "attempt {attempt}"
+            );
         }
     }
 
@@ -90,9 +117,15 @@ mod tests {
 
     #[test]
     fn no_retry_is_final_and_interval_replaces_the_table() {
-        let hint = RetryHint { no_retry: true, after: Some("30".into()) };
+        let hint = RetryHint {
+            no_retry: true,
+            after: Some("30".into()),
+        };
         assert_eq!(next_attempt(0, &hint, policy(5), NOW), None);
-        let linear = RetryPolicy { interval: Some(Duration::from_secs(2)), ..policy(5) };
+        let linear = RetryPolicy {
+            interval: Some(Duration::from_secs(2)),
+            ..policy(5)
+        };
         assert_eq!(delay(3, None, linear), Some(2));
     }
 }

@@ -266,7 +266,9 @@ fn sizes_and_counts_are_limited() {
         &format!(r#"[{{"op":"StepPlanned","id":"a","opts":{{"input":["{text}"]}}}}]"#),
     ));
     assert!(
-        input.reason.starts_with("step input size is greater than the limit: `a` has "),
+        input
+            .reason
+            .starts_with("step input size is greater than the limit: `a` has "),
         "{}",
         input.reason
     );

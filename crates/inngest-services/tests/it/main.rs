@@ -1,5 +1,7 @@
 //! The product without its doors: the whole of `inngest-services` on a real database with a real app beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 mod cancels;
 mod changes;
 mod checkpoints;
