@@ -6,12 +6,15 @@ CREATE TABLE events (
     name        text NOT NULL,
     key         text NOT NULL,
     internal    boolean NOT NULL,
+    late        boolean NOT NULL,
     ts          bigint NOT NULL,
     received_at bigint NOT NULL,
     body        bytea NOT NULL
 );
 CREATE INDEX events_by_env ON events (env_id, id);
 CREATE INDEX events_by_name ON events (env_id, name, id);
+-- Events whose id does not tell when they were accepted: a sender determined it by a clock that is off, or sent an old request again.
+CREATE INDEX events_late ON events (env_id, name, received_at) WHERE late;
 
 -- `revision` rises with every change; a change states the one it was decided under.
 CREATE TABLE runs (

@@ -38,6 +38,10 @@ pub const EVENT_NAME_BYTES: usize = 512;
 pub const TRIGGER_NAME_BYTES: usize = 255;
 /// Longest caller-given id of an event, in bytes.
 pub const EVENT_KEY_BYTES: usize = 512;
+/// Longest name of a step that is kept; the rest of a longer one is cut off.
+pub const STEP_NAME_BYTES: usize = 1_024;
+/// Longest name of a signal that a step can wait for.
+pub const SIGNAL_BYTES: usize = 1_024;
 /// Longest sleep and longest wait for an event.
 pub const SLEEP_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// How long an invoke or a wait for a signal lasts when it names no timeout, and how long a cancel rule lives.

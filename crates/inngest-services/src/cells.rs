@@ -171,12 +171,6 @@ impl Cells {
             order.retain(|run| cells.contains_key(run));
         }
     }
-
-    /// Runs held, for tests and metrics.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.inner).cells.len()
-    }
 }
 
 impl Inner {

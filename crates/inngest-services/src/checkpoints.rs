@@ -6,10 +6,12 @@ use inngest_core::{
     access::{Actor, Scope},
     ids::{RunId, StepId, WorkId},
     job::Work,
+    limits,
     op::{Op, OpKind},
     run::{
         StepKind, StepStatus,
         decide::{Decision, Effect, Fate, Memo},
+        progress::Progress,
     },
     wire::checkpoint::Checkpoint,
 };
@@ -83,9 +85,14 @@ impl Checkpoints<'_> {
             since: now,
         };
         let mut saved = 0;
+        let mut too_large = None;
         let recorded = engine
             .record(actor.env, &cell, record, |progress, _| {
-                let effects = steps_of(&checkpoint.ops, |step| progress.has_ended(step));
+                let mut effects = steps_of(&checkpoint.ops, |step| progress.has_ended(step));
+                too_large = limit_exceeded(progress, &effects);
+                if too_large.is_some() {
+                    effects.clear();
+                }
                 saved = effects.len();
                 Decision {
                     effects,
@@ -93,6 +100,12 @@ impl Checkpoints<'_> {
                 }
             })
             .await?;
+        if let Some(message) = too_large {
+            return Err(Error::TooLarge {
+                code: "checkpoint_too_large",
+                message,
+            });
+        }
         match recorded {
             Recorded::Done {
                 next, goes_on_with, ..
@@ -106,6 +119,32 @@ impl Checkpoints<'_> {
             Recorded::Replaced | Recorded::Ended => Err(Error::Stale { run }),
         }
     }
+}
+
+/// Which limit the run would exceed with these steps. The same limits end a run whose reply exceeds them.
+fn limit_exceeded(run: &Progress, effects: &[Effect]) -> Option<String> {
+    let (mut steps, mut bytes) = (run.steps.len(), 0);
+    for effect in effects {
+        if let Effect::EndStep { step, memo, .. } = effect {
+            steps += usize::from(!run.steps.contains_key(step));
+            bytes += match memo {
+                Memo::Data(data) | Memo::Verbatim(data) => data.len(),
+                Memo::Null | Memo::Error(_) => 0,
+            };
+        }
+    }
+    if steps > limits::STEPS_PER_RUN {
+        return Some(format!(
+            "the run would have more than {} steps",
+            limits::STEPS_PER_RUN
+        ));
+    }
+    (bytes > 0 && run.state_bytes() + bytes > limits::STATE_BYTES).then(|| {
+        format!(
+            "the state of the run would be larger than {} bytes",
+            limits::STATE_BYTES
+        )
+    })
 }
 
 /// The steps of a report that have no result yet, each once.

@@ -143,7 +143,11 @@ impl Engine {
                 Ok(true)
             }
             Err(Refused::FunctionsChanged) => Ok(false),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Store(error)) => {
+                // It may have been written all the same, and then the schedule lacks what follows.
+                self.note_left_out();
+                Err(error.into())
+            }
             Err(refused) => Err(Error::Internal {
                 what: refused.to_string(),
             }),

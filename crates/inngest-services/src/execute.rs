@@ -43,6 +43,8 @@ enum Start {
     Call(Box<Prepared>),
     /// The run has ended.
     Ended,
+    /// The work was done, or given up, before the schedule was told of it.
+    Gone,
     /// The step has a result already; only the work is left to be removed.
     Settled,
     /// The run must end instead.
@@ -75,7 +77,7 @@ impl Engine {
                 since,
             };
             match start {
-                Start::Ended => return Ok(Verdict::done()),
+                Start::Ended | Start::Gone => return Ok(Verdict::done()),
                 Start::Settled => {
                     let nothing = Decision {
                         effects: Vec::new(),
@@ -106,6 +108,10 @@ impl Engine {
                     let mut info = call.info;
                     // The app may have reported steps meanwhile.
                     if let Some(in_flight) = cell.call(work.id) {
+                        // Progress begins the count of attempts anew (sdk-protocol 7.2).
+                        if in_flight.stack_len > info.stack_len {
+                            info.attempt = 0;
+                        }
                         info.stack_len = in_flight.stack_len;
                     }
                     let recorded = self
@@ -133,6 +139,9 @@ impl Engine {
             return Ok(Start::Ended);
         };
         let mut held = cell.progress.lock().await;
+        if !self.is_outstanding(work, run, &mut held).await? {
+            return Ok(Start::Gone);
+        }
         let Some(progress) = self.load(work.env, run, &mut held).await? else {
             self.cells.remove(run);
             return Ok(Start::Ended);
@@ -180,6 +189,25 @@ impl Engine {
             },
         );
         Ok(Start::Call(Box::new(call)))
+    }
+
+    /// Whether this work is still to be done. The schedule can be told of a row that was read just before it was deleted; the fence
+    /// would refuse its outcome, but only after the app had been called for nothing. Also `true` when the run has ended.
+    pub(crate) async fn is_outstanding(
+        &self,
+        work: &Work,
+        run: RunId,
+        held: &mut Option<Progress>,
+    ) -> Result<bool, Error> {
+        if let Some(progress) = held.as_ref() {
+            if progress.work.contains_key(&work.id) {
+                return Ok(true);
+            }
+            // Whoever changed the run last may have been dropped before it could say so: the rows know.
+            *held = None;
+        }
+        let progress = self.load(work.env, run, held).await?;
+        Ok(progress.is_none_or(|progress| progress.work.contains_key(&work.id)))
     }
 
     fn build(&self, progress: &Progress, work: &Work, loaded: &Loaded, now: Timestamp) -> Prepared {
@@ -355,3 +383,7 @@ fn finish(ending: Ending) -> Decision {
 fn jitter() -> f64 {
     rand::random_range(0.0..1.0)
 }
+
+#[cfg(all(test, feature = "test-util"))]
+#[path = "execute_tests.rs"]
+mod tests;

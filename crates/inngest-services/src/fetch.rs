@@ -50,6 +50,16 @@ impl Engine {
             });
         };
         let cell = self.cells.get(run);
+        {
+            let mut held = cell.progress.lock().await;
+            if !self.is_outstanding(work, run, &mut held).await? {
+                return Ok(Verdict::done());
+            }
+            if held.is_none() {
+                self.cells.remove(run);
+                return Ok(Verdict::done());
+            }
+        }
         let since = self.clock.now();
         let outcome = self.client.fetch(&request).await;
         let policy = self.retry_policy(&loaded);

@@ -18,6 +18,10 @@ impl Engine {
     /// Does what a lease is for. Twice is harmless.
     pub(crate) async fn handle(&self, lease: Lease) -> Verdict {
         let mut work = lease.work;
+        if lease.lost || lease.crashes > 0 {
+            // Whoever had it before may have committed, and vanished before it could tell the schedule what follows.
+            self.note_left_out();
+        }
         if lease.lost {
             match self.store.raise_epoch(work.id, work.epoch).await {
                 Ok(Some(epoch)) => {
@@ -55,6 +59,10 @@ impl Engine {
 
     /// The row stays as it is; only the schedule is told to come back.
     fn later(&self, work: &Work, failure: &Error) -> Verdict {
+        if matches!(failure, Error::Store(_)) {
+            // It may have been written all the same, and then the schedule lacks what follows.
+            self.note_left_out();
+        }
         let cause = std::error::Error::source(failure)
             .map(ToString::to_string)
             .unwrap_or_default();

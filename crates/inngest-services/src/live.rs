@@ -29,6 +29,10 @@ pub struct RunFeedFilter {
 
 /// What a feed tells.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every item is the large one"
+)]
 pub enum FeedItem {
     /// The newest state of a run.
     Changed(Run),

@@ -38,6 +38,10 @@ pub(crate) struct Record<'a> {
 }
 
 /// What came of it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every one is the large one, and it is moved once"
+)]
 pub(crate) enum Recorded {
     /// It is durable. Other work for the schedule, the work to go on with, and the work that is tried again.
     Done {
@@ -170,6 +174,7 @@ impl Engine {
                 Err(Refused::Store(error)) => {
                     // Whether it was written is not known; the next look reads the truth.
                     *held = None;
+                    self.note_left_out();
                     return Err(error.into());
                 }
             }

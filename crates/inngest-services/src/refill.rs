@@ -22,7 +22,7 @@ const PAGE: u64 = 2_000;
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// Expired idempotency keys deleted at once.
-const KEYS: u32 = 50_000;
+const KEYS: u32 = 10_000;
 
 /// How far ahead; what the schedule does not keep is read again in time.
 const AHEAD: Duration = Duration::from_secs(600);
@@ -53,6 +53,20 @@ impl Engine {
         Ok(added)
     }
 
+    /// Deletes all of them, in portions that do not hold up the writer for long.
+    async fn delete_expired_keys(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.store.delete_expired_keys(self.clock.now(), KEYS).await {
+                Ok(deleted) if deleted >= u64::from(KEYS) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    warn!(error = %error, "expired idempotency keys were not deleted");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Fills the schedule now and keeps it filled until `stop`.
     pub(crate) async fn keep_filled(&self, stop: CancellationToken) {
         loop {
@@ -67,9 +81,7 @@ impl Engine {
                     warn!(error = %error, "the schedule could not be filled; trying again")
                 }
             }
-            if let Err(error) = self.store.delete_expired_keys(self.clock.now(), KEYS).await {
-                warn!(error = %error, "expired idempotency keys were not deleted");
-            }
+            self.delete_expired_keys(&stop).await;
             let is_behind =
                 self.left_out.load(Ordering::Relaxed) || !self.ready.load(Ordering::Relaxed);
             let pause = if is_behind { PAUSE } else { INTERVAL };

@@ -30,14 +30,7 @@ impl Engine {
         let (Some(run), Some(step)) = (work.run, &work.step) else {
             return Ok(Verdict::done());
         };
-        let cell = self.cells.get(run);
-        let kind = {
-            let mut held = cell.progress.lock().await;
-            self.load(work.env, run, &mut held)
-                .await?
-                .and_then(|progress| progress.steps.get(step).map(|state| state.kind))
-        };
-        let memo = match kind {
+        let memo = match self.kind_of(work).await? {
             Some(StepKind::Invoke) => Memo::Verbatim(memo::invoke_timeout()),
             _ => Memo::Null,
         };
@@ -48,6 +41,27 @@ impl Engine {
             memo,
         )
         .await
+    }
+
+    /// What the step of this work does; none when there is no such step any more.
+    async fn kind_of(&self, work: &Work) -> Result<Option<StepKind>, Error> {
+        let (Some(run), Some(step)) = (work.run, &work.step) else {
+            return Ok(None);
+        };
+        let cell = self.cells.get(run);
+        let mut held = cell.progress.lock().await;
+        if held
+            .as_ref()
+            .is_some_and(|progress| !progress.steps.contains_key(step))
+        {
+            // Whoever changed the run last may have been dropped before it could say so: the rows know.
+            *held = None;
+        }
+        let Some(progress) = self.load(work.env, run, &mut held).await? else {
+            self.cells.remove(run);
+            return Ok(None);
+        };
+        Ok(progress.steps.get(step).map(|state| state.kind))
     }
 
     /// Gives a step what it waited for.
@@ -72,7 +86,10 @@ impl Engine {
                         what: format!("event `{id}` that a step waited for is gone"),
                     });
                 };
-                let (status, memo) = memo_of(&found);
+                let (status, memo) = match self.kind_of(work).await? {
+                    Some(StepKind::Invoke) => memo_of_end(&found),
+                    _ => (StepStatus::Completed, Memo::Verbatim(found.body)),
+                };
                 self.end_step(work, Vec::new(), status, memo).await
             }
             None => Err(Error::Internal {
@@ -159,18 +176,9 @@ impl Engine {
     }
 }
 
-/// What a step gets for an event: the event itself, or for the end of a run that it invoked that run's result.
-fn memo_of(found: &event::Event) -> (StepStatus, Memo) {
-    if found.name != event::FUNCTION_FINISHED {
-        return (StepStatus::Completed, Memo::Verbatim(found.body.clone()));
-    }
-    let data = found.body.member("data");
-    let is_of_invoke = data
-        .as_ref()
-        .is_some_and(|data| data.member("correlation_id").is_some());
-    let Some(data) = data.filter(|_| is_of_invoke) else {
-        return (StepStatus::Completed, Memo::Verbatim(found.body.clone()));
-    };
+/// What a step that invoked a function gets when an event tells of its end.
+fn memo_of_end(found: &event::Event) -> (StepStatus, Memo) {
+    let data = found.body.member("data").unwrap_or_else(Json::empty_object);
     let status = data
         .member("_inngest")
         .and_then(|inner| inner.member("status"))

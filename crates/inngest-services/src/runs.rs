@@ -315,7 +315,11 @@ impl Runs<'_> {
                     return self.get(actor, new).await;
                 }
                 Err(Refused::FunctionsChanged) => drop(engine.registries.reload(actor.env).await?),
-                Err(Refused::Store(error)) => return Err(error.into()),
+                Err(Refused::Store(error)) => {
+                    // It may have been written all the same, and then the schedule lacks what follows.
+                    engine.note_left_out();
+                    return Err(error.into());
+                }
                 Err(refused) => {
                     return Err(Error::Internal {
                         what: refused.to_string(),

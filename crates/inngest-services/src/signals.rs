@@ -61,7 +61,11 @@ impl Signals<'_> {
             }
             // Another signal, or the end of the wait, came first.
             Err(Refused::WaitGone) => Err(nobody()),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Store(error)) => {
+                // It may have been written all the same, and then the schedule lacks what follows.
+                engine.note_left_out();
+                Err(error.into())
+            }
             Err(refused) => Err(Error::Internal {
                 what: refused.to_string(),
             }),

@@ -5,14 +5,17 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -175,7 +178,26 @@ async fn write_batch(conn: &DatabaseConnection, matcher: &Matcher, batch: Vec<Wa
     }
 }
 
+/// One transaction. A panic in it rolls it back and counts as a failure of the database: one bad commit must not end the task that
+/// writes for everybody.
 async fn transaction(
+    conn: &DatabaseConnection,
+    matcher: &Matcher,
+    commits: &[Commit],
+) -> Result<Vec<Answer>, Error> {
+    let mut writing = pin!(write_in_transaction(conn, matcher, commits));
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            error!(commits = commits.len(), "writing commits panicked");
+            let cause = DbErr::Custom("writing panicked".to_owned());
+            Poll::Ready(Err(Error::on("(transaction)")(cause)))
+        })
+    })
+    .await
+}
+
+async fn write_in_transaction(
     conn: &DatabaseConnection,
     matcher: &Matcher,
     commits: &[Commit],

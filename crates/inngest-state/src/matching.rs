@@ -171,6 +171,15 @@ async fn find_waits(
         .collect()
 }
 
+/// How far the time in an event's id may be from the time of its acceptance before the event counts as late.
+const LATE: Duration = Duration::from_secs(60);
+
+/// Whether the id of an event does not tell when it was accepted.
+pub(crate) fn is_late(event: &Event) -> bool {
+    let told = event.id.accepted_at();
+    event.received_at.since(told) >= LATE
+}
+
 /// Finds stored events that satisfy new waits: those accepted since the call was sent that reported the wait. Uses such waits up.
 pub(crate) async fn look_back(
     tx: &DatabaseTransaction,
@@ -194,9 +203,11 @@ pub(crate) async fn look_back(
             .map(|(_, wait)| wait.since)
             .min()
             .unwrap_or(Timestamp::MAX);
-        let sql = "SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND received_at >= $4 ORDER BY id LIMIT $5";
-        // Ids begin with the time of acceptance, or (when a sender determined them) a little before it.
-        let floor = first_id(since.minus(Duration::from_secs(60)));
+        // Ids begin with the time of acceptance; events for which that does not hold have an index of their own.
+        let sql = "SELECT * FROM (SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND NOT late \
+                   UNION ALL SELECT * FROM events WHERE env_id = $1 AND name = $2 AND received_at >= $4 AND late) AS found \
+                   WHERE received_at >= $4 ORDER BY received_at, id LIMIT $5";
+        let floor = first_id(since.minus(LATE));
         let values = [
             env.into(),
             name.to_owned().into(),

@@ -282,13 +282,14 @@ async fn store_events<'a>(
                 event.name.clone().into(),
                 event.key.clone().into(),
                 event.is_internal().into(),
+                matching::is_late(event).into(),
                 ms(event.ts),
                 ms(event.received_at),
                 bytes(&event.body),
             ]
         })
         .collect();
-    let head = "events (id, org_id, env_id, name, key, internal, ts, received_at, body)";
+    let head = "events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
     insert_rows(tx, head, KEEP_FIRST, rows)
         .await
         .map_err(Error::on("events"))?;

@@ -92,6 +92,8 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         databases: &databases,
         has_nextest: find_program("cargo-nextest").is_some(),
     };
+    // First, because the build after it puts the ordinary binary in its place.
+    report.check("binary with fail points", build_with_failpoints)?;
     // Builds the binary as well, because its own tests run it.
     let is_built = report.check("build", || {
         passed(cargo().args(["test", "--workspace", "--no-run", "--locked"]))
@@ -107,8 +109,29 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
     report.check("examples in the documentation", || {
         passed(cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
     })?;
-    report.check("apps on the real SDKs", || tests.sdk())?;
+    report.check("apps on the real SDKs", || tests.end_to_end("sdk", "16"))?;
+    report.check("processes killed on purpose", || {
+        tests.end_to_end("faults", "1")
+    })?;
     Ok(())
+}
+
+/// The binary that dies at named places when it is told to, for the fault tests.
+fn build_with_failpoints() -> anyhow::Result<Outcome> {
+    run(cargo().args([
+        "build",
+        "-p",
+        "inngest-cli",
+        "--features",
+        "failpoints",
+        "--locked",
+    ]))?;
+    std::fs::copy(target_dir().join("debug/inngest"), failpoints_binary())?;
+    Ok(Outcome::Passed)
+}
+
+fn failpoints_binary() -> PathBuf {
+    target_dir().join("debug/inngest-failpoints")
 }
 
 fn passed(command: &mut Command) -> anyhow::Result<Outcome> {
@@ -171,7 +194,7 @@ impl Tests<'_> {
                 "--locked",
                 "--no-fail-fast",
                 "-E",
-                "not binary(sdk)",
+                "not (binary(sdk) or binary(faults))",
             ];
             return passed(self.prepare(cargo().args(run)));
         }
@@ -186,22 +209,28 @@ impl Tests<'_> {
         passed(self.prepare(cargo().args(others)))
     }
 
-    /// One process, because all of its tests share one server and its apps.
-    fn sdk(&self) -> anyhow::Result<Outcome> {
-        passed(self.prepare(cargo().args([
+    /// One process, because its tests may share a server and its apps. Most of their time is waiting, so more of them run at once than
+    /// there are cores.
+    fn end_to_end(&self, suite: &str, threads: &str) -> anyhow::Result<Outcome> {
+        let arguments = [
             "test",
             "--workspace",
             "--test",
-            "sdk",
+            suite,
             "--locked",
             "--no-fail-fast",
-        ])))
+            "--",
+            "--test-threads",
+            threads,
+        ];
+        passed(self.prepare(cargo().args(arguments)))
     }
 
     fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .envs(self.databases.variables())
             .env("INNGEST_BIN", target_dir().join("debug/inngest"))
+            .env("INNGEST_FAILPOINTS_BIN", failpoints_binary())
     }
 }
 

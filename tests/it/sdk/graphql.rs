@@ -172,18 +172,3 @@ fn rerun(s: &Scenario, input: &Value) -> String {
         .expect("the new run has an id")
         .to_owned()
 }
-
-/// The hashed id of a step by its name.
-fn step_id(s: &Scenario, run_id: &str, name: &str) -> String {
-    let query = "query ($id: ID!) { run(id: $id) { steps { nodes { name stepId } } } }";
-    let shown = s.server().graphql(query, &json!({ "id": run_id }));
-    let steps = shown["run"]["steps"]["nodes"]
-        .as_array()
-        .expect("a run has steps")
-        .clone();
-    let step = steps
-        .iter()
-        .find(|step| step["name"] == name)
-        .expect("the step is there");
-    step["stepId"].as_str().expect("an id is text").to_owned()
-}

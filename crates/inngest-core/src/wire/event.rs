@@ -194,6 +194,9 @@ impl Intake<'_> {
                 limits::EVENT_NAME_BYTES
             )));
         }
+        if draft.name.contains('\0') {
+            return Err(InvalidEvents::event("event name holds a NUL character"));
+        }
         if is_internal(&draft.name) {
             return Err(InvalidEvents::event(format!(
                 "event name is reserved for internal use: {}",
@@ -272,6 +275,10 @@ impl Draft {
                 "event id is over {} bytes",
                 limits::EVENT_KEY_BYTES
             )));
+        }
+        // Not every database can store it in a text.
+        if draft.id.as_ref().is_some_and(|id| id.contains('\0')) {
+            return Err(InvalidEvents::event("event id holds a NUL character"));
         }
         Ok(draft)
     }

@@ -295,6 +295,16 @@ fn invocation_names_its_function() {
     }
 }
 
+#[test]
+fn names_and_ids_that_not_every_database_can_store_are_refused() {
+    for body in [r#"{"name":"a\u0000b"}"#, r#"{"name":"a","id":"a\u0000b"}"#] {
+        let read = parse_events(body.as_bytes(), None, None, NOW, &IdSource::counting());
+        assert_eq!(read.unwrap_err().code, "invalid_event", "{body}");
+    }
+    let data = br#"{"name":"a","data":{"a":"\u0000"}}"#;
+    assert!(parse_events(data, None, None, NOW, &IdSource::counting()).is_ok());
+}
+
 proptest! {
     #[test]
     fn any_body_is_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..256), seed in ".{0,40}", kind in 0..3usize) {

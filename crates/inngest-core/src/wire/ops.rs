@@ -25,6 +25,13 @@ pub(super) enum InvalidOp {
         step: String,
         member: &'static str,
     },
+    #[error("op `{op}` of step `{step}` has a {member} of more than {limit} bytes")]
+    TooLong {
+        op: String,
+        step: String,
+        member: &'static str,
+        limit: usize,
+    },
     #[error("step {what} size is greater than the limit: `{step}` has {size} bytes, the limit is {limit}", limit = limits::STEP_BYTES)]
     TooLarge {
         step: String,
@@ -89,11 +96,12 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
     check_size(&step, "input", raw.opts.as_ref())?;
     let is_race = raw.opt_text("parallelMode").as_deref() == Some("race");
     let timing = raw.timing.as_ref().and_then(timing_of);
-    let name = raw
+    let mut name = raw
         .display_name
         .clone()
         .or_else(|| raw.name.clone())
         .unwrap_or_else(|| step.as_str().to_owned());
+    name.truncate(name.floor_char_boundary(limits::STEP_NAME_BYTES));
     let kind = raw.kind(&word, &step)?;
     Ok(Op {
         step,
@@ -131,7 +139,10 @@ impl Raw {
                 event: self
                     .opt_text("event")
                     .or_else(|| self.name.take())
-                    .ok_or_else(|| self.missing(step, "event name"))?,
+                    .ok_or_else(|| self.missing(step, "event name"))
+                    .and_then(|event| {
+                        self.bounded(step, "event name", event, limits::EVENT_NAME_BYTES)
+                    })?,
                 expression: self.opt_text("if"),
                 timeout: self.opt_text("timeout").unwrap_or_default(),
             },
@@ -149,7 +160,10 @@ impl Raw {
                 signal: self
                     .opt_text("signal")
                     .or_else(|| self.name.take())
-                    .ok_or_else(|| self.missing(step, "signal"))?,
+                    .ok_or_else(|| self.missing(step, "signal"))
+                    .and_then(|signal| {
+                        self.bounded(step, "signal", signal, limits::SIGNAL_BYTES)
+                    })?,
                 timeout: self.opt_text("timeout"),
                 replace: self.opt_text("conflict").as_deref() == Some("replace"),
             },
@@ -198,6 +212,24 @@ impl Raw {
         self.opt(key).as_ref().and_then(text)
     }
 
+    fn bounded(
+        &self,
+        step: &StepId,
+        member: &'static str,
+        text: String,
+        limit: usize,
+    ) -> Result<String, InvalidOp> {
+        if text.len() <= limit {
+            return Ok(text);
+        }
+        Err(InvalidOp::TooLong {
+            op: cut(&self.op),
+            step: step.to_string(),
+            member,
+            limit,
+        })
+    }
+
     fn missing(&self, step: &StepId, member: &'static str) -> InvalidOp {
         InvalidOp::Missing {
             op: cut(&self.op),
@@ -207,9 +239,13 @@ impl Raw {
     }
 }
 
-/// Text that is there and not empty.
+/// Text that is there and not empty, without NUL, which not every database can store in a text.
 fn text(value: &Json) -> Option<String> {
-    value.to_text().filter(|text| !text.is_empty())
+    let text = value.to_text().filter(|text| !text.is_empty())?;
+    if text.contains('\0') {
+        return Some(text.replace('\0', "\u{fffd}"));
+    }
+    Some(text)
 }
 
 fn cut(text: &str) -> String {

@@ -53,6 +53,28 @@ fn check_op(op: &str, expected: OpKind) {
 }
 
 #[test]
+fn texts_of_ops_that_no_database_could_take_are_made_fit_or_refused() {
+    let named = |name: &str| format!(r#"[{{"op":"StepRun","id":"a","displayName":"{name}"}}]"#);
+    assert_eq!(ops(&named(r"x\u0000y"))[0].name, "x\u{fffd}y");
+    let name = ops(&named(&"é".repeat(limits::STEP_NAME_BYTES)))
+        .remove(0)
+        .name;
+    assert_eq!(name.len(), limits::STEP_NAME_BYTES);
+    for (op, member, limit) in [
+        ("WaitForEvent", "event", limits::EVENT_NAME_BYTES),
+        ("WaitForSignal", "signal", limits::SIGNAL_BYTES),
+    ] {
+        let op = |length| {
+            let text = "x".repeat(length);
+            format!(r#"[{{"op":"{op}","id":"a","opts":{{"{member}":"{text}","timeout":"1h"}}}}]"#)
+        };
+        assert_eq!(ops(&op(limit)).len(), 1);
+        let refused = failed(read(206, &sdk(), &op(limit + 1)));
+        assert!(refused.reason.contains("more than"), "{}", refused.reason);
+    }
+}
+
+#[test]
 fn every_op_is_read() {
     check_op(r#"{"op":"None"}"#, OpKind::None);
     check_op(

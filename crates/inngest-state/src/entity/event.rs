@@ -13,6 +13,7 @@ pub struct Model {
     pub name: String,
     pub key: String,
     pub internal: bool,
+    pub late: bool,
     pub ts: i64,
     pub received_at: i64,
     pub body: Vec<u8>,
