@@ -24,7 +24,10 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::{cells::Cells, programs::Programs, registry::Registries, settings::ServiceSettings};
+use crate::{
+    cells::Cells, jobs::Failures, programs::Programs, registry::Registries,
+    settings::ServiceSettings,
+};
 
 /// How often a decision is made again because the run or the functions changed meanwhile.
 pub(crate) const TRIES: usize = 16;
@@ -42,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) cells: Cells,
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
+    pub(crate) failures: Failures,
     /// One sync at a time: a second one would only find that the functions have changed.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     /// Work was left out of the schedule because it was full.

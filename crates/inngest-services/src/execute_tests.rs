@@ -42,7 +42,8 @@ async fn work_that_the_schedule_still_has_but_the_table_no_longer_calls_nobody()
     .await;
     fixture.send("go", json!({})).await;
     let lease = fixture.lease(1).await.remove(0);
-    fixture.handle(lease.clone()).await;
+    let verdict = fixture.handle(lease.clone()).await;
+    fixture.settle_lease(lease.clone(), verdict).await;
     assert_eq!(app.calls().len(), 1);
     assert_eq!(fixture.handle(lease).await, Verdict::done());
     assert_eq!(app.calls().len(), 1);

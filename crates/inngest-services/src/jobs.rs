@@ -1,18 +1,58 @@
 //! From the kind of a job to the function that does it.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use inngest_core::{
+    ids::WorkId,
     job::{JobKind, Work},
     run::decide::{Decision, Effect, Fate, engine_failure},
 };
 use inngest_queue::model::{Lease, Verdict};
 use tracing::{error, info, warn};
 
-use crate::{Error, engine::Engine, record::Record};
+use crate::{Error, Kind, engine::Engine, record::Record};
 
-/// Pause before work is tried again that failed because of us.
+/// Pause before work is tried again that failed because of us; doubles with each further failure, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
+/// See [`PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so many failures in a row that are no outage, the run is failed: trying once more would only call its app again.
+const MAX_FAILURES: u32 = 6;
+/// Most pieces of work whose failures are counted; beyond it counting starts again.
+const COUNTED: usize = 10_000;
+
+/// How often work has failed in a row because of us.
+#[derive(Default)]
+pub(crate) struct Failures(Mutex<HashMap<WorkId, u32>>);
+
+impl Failures {
+    fn add(&self, work: WorkId) -> u32 {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= COUNTED {
+            failures.clear();
+        }
+        let count = failures.entry(work).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn pause(&self, work: WorkId) -> Duration {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.get(&work).copied().unwrap_or(1);
+        (PAUSE * 2u32.saturating_pow(count.saturating_sub(1).min(16))).min(LONGEST_PAUSE)
+    }
+
+    fn forget(&self, work: WorkId) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failures.is_empty() {
+            failures.remove(&work);
+        }
+    }
+}
 
 impl Engine {
     /// Does what a lease is for. Twice is harmless.
@@ -37,10 +77,26 @@ impl Engine {
         } else {
             self.dispatch(&work).await
         };
-        match done {
-            Ok(verdict) => verdict,
-            Err(error) => self.later(&work, &error),
+        let failure = match done {
+            Ok(verdict) => {
+                self.failures.forget(work.id);
+                return verdict;
+            }
+            Err(failure) => failure,
+        };
+        let count = self.failures.add(work.id);
+        if failure.kind() == Kind::Internal && count > MAX_FAILURES {
+            error!(job.id = %work.id, job.kind = ?work.kind, error = %failure, "work could not be recorded again and again; its run is failed");
+            let message = "The server could not store the progress of this run.";
+            match self.fail_run(&work, "InngestErrStorage", message).await {
+                Ok(verdict) => {
+                    self.failures.forget(work.id);
+                    return verdict;
+                }
+                Err(error) => return self.later(&work, &error),
+            }
         }
+        self.later(&work, &failure)
     }
 
     async fn dispatch(&self, work: &Work) -> Result<Verdict, Error> {
@@ -69,7 +125,7 @@ impl Engine {
         warn!(job.id = %work.id, job.kind = ?work.kind, error = %failure, cause, "work could not be recorded; trying again");
         Verdict::RetryAt {
             work: Work {
-                due_at: self.clock.now().plus(PAUSE),
+                due_at: self.clock.now().plus(self.failures.pause(work.id)),
                 ..work.clone()
             },
         }
@@ -78,6 +134,12 @@ impl Engine {
     /// Work whose handling has panicked again and again ends its run, so that it cannot take workers with it for ever.
     async fn set_aside(&self, work: &Work) -> Result<Verdict, Error> {
         error!(job.id = %work.id, job.kind = ?work.kind, "work crashed its worker too often; its run is failed");
+        let message = "The server could not process this run: handling it failed repeatedly.";
+        self.fail_run(work, "InngestErrWorkerCrashed", message)
+            .await
+    }
+
+    async fn fail_run(&self, work: &Work, name: &str, message: &str) -> Result<Verdict, Error> {
         let (Some(run), Some(loaded)) = (
             work.run,
             self.registries.function(work.env, work.function).await?,
@@ -93,10 +155,7 @@ impl Engine {
             claims: Vec::new(),
             since: self.clock.now(),
         };
-        let ending = engine_failure(
-            "InngestErrWorkerCrashed",
-            "The server could not process this run: handling it failed repeatedly.",
-        );
+        let ending = engine_failure(name, message);
         let decide = |_: &_, _| Decision {
             effects: vec![Effect::Finish(ending.clone())],
             fate: Fate::Done,

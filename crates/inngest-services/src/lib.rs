@@ -123,6 +123,7 @@ impl Services {
             programs: parts.programs,
             tracker: parts.tracker,
             counters: Counters::default(),
+            failures: jobs::Failures::default(),
             syncing: tokio::sync::Mutex::default(),
             left_out: false.into(),
             refill: tokio::sync::Notify::new(),

@@ -24,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(300);
 /// Expired idempotency keys deleted at once.
 const KEYS: u32 = 10_000;
 
+/// Paths that no wait uses, deleted at once.
+const PATHS: u32 = 10_000;
+
 /// How far ahead; what the schedule does not keep is read again in time.
 const AHEAD: Duration = Duration::from_secs(600);
 
@@ -82,6 +85,9 @@ impl Engine {
                 }
             }
             self.delete_expired_keys(&stop).await;
+            if let Err(error) = self.store.delete_unused_paths(PATHS).await {
+                warn!(error = %error, "paths that no wait uses any more were not deleted");
+            }
             let is_behind =
                 self.left_out.load(Ordering::Relaxed) || !self.ready.load(Ordering::Relaxed);
             let pause = if is_behind { PAUSE } else { INTERVAL };

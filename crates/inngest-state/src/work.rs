@@ -91,6 +91,24 @@ impl Store {
         Ok((done.rows_affected() == 1).then_some(epoch + 1))
     }
 
+    /// Deletes paths that no wait uses any more, at most `limit`; returns how many. There is one writer, so no wait is stored meanwhile.
+    pub async fn delete_unused_paths(&self, limit: u32) -> Result<u64, Error> {
+        let sql = "DELETE FROM wait_paths WHERE (env_id, event_name, key_path) IN (SELECT env_id, event_name, key_path FROM wait_paths \
+                   WHERE NOT EXISTS (SELECT 1 FROM waits WHERE waits.env_id = wait_paths.env_id \
+                   AND waits.event_name = wait_paths.event_name AND waits.key_path = wait_paths.key_path) LIMIT $1)";
+        let statement = Statement::from_sql_and_values(
+            self.writer().get_database_backend(),
+            sql,
+            [Value::from(i64::from(limit))],
+        );
+        let done = self
+            .writer()
+            .execute_raw(statement)
+            .await
+            .map_err(Error::on("wait_paths"))?;
+        Ok(done.rows_affected())
+    }
+
     /// Deletes idempotency keys whose window is over, at most `limit`; returns how many. Uses `idempotency_by_expiry`.
     pub async fn delete_expired_keys(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
         let sql = "DELETE FROM idempotency WHERE (function_id, key_hash) IN \

@@ -64,6 +64,7 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--all-features",
         "--locked",
         "--",
         "-D",
@@ -96,7 +97,15 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
     report.check("binary with fail points", build_with_failpoints)?;
     // Builds the binary as well, because its own tests run it.
     let is_built = report.check("build", || {
-        passed(cargo().args(["test", "--workspace", "--no-run", "--locked"]))
+        let build = [
+            "test",
+            "--workspace",
+            "--features",
+            TEST_FEATURES,
+            "--no-run",
+            "--locked",
+        ];
+        passed(cargo().args(build))
     })?;
     if !is_built {
         println!("the tests are not run, because they do not compile");
@@ -106,6 +115,7 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         tests.named("schema_is_current")
     })?;
     report.check("tests of the workspace", || tests.workspace())?;
+    report.check("the engine on SQLite", || tests.engine_on_sqlite())?;
     report.check("examples in the documentation", || {
         passed(cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
     })?;
@@ -154,6 +164,9 @@ pub(crate) fn write_schema() -> anyhow::Result<()> {
         .env("UPDATE_SCHEMA", "1"))
 }
 
+/// Fixtures that other crates' tests use, so that everything is built once.
+const TEST_FEATURES: &str = "inngest-services/test-util";
+
 struct Tests<'a> {
     databases: &'a Databases,
     has_nextest: bool,
@@ -165,6 +178,8 @@ impl Tests<'_> {
         let list = output(self.prepare(cargo().args([
             "test",
             "--workspace",
+            "--features",
+            TEST_FEATURES,
             "--lib",
             "--locked",
             "--quiet",
@@ -178,6 +193,8 @@ impl Tests<'_> {
         passed(self.prepare(cargo().args([
             "test",
             "--workspace",
+            "--features",
+            TEST_FEATURES,
             "--lib",
             "--locked",
             "--quiet",
@@ -191,6 +208,8 @@ impl Tests<'_> {
                 "nextest",
                 "run",
                 "--workspace",
+                "--features",
+                TEST_FEATURES,
                 "--locked",
                 "--no-fail-fast",
                 "-E",
@@ -201,12 +220,34 @@ impl Tests<'_> {
         let others = [
             "test",
             "--workspace",
+            "--features",
+            TEST_FEATURES,
             "--lib",
             "--bins",
+            "--test",
+            "it",
             "--locked",
             "--no-fail-fast",
         ];
         passed(self.prepare(cargo().args(others)))
+    }
+
+    /// The tests of the workspace run on Postgres where they can choose; the engine is tried on SQLite as well.
+    fn engine_on_sqlite(&self) -> anyhow::Result<Outcome> {
+        let run = [
+            "test",
+            "--workspace",
+            "--features",
+            TEST_FEATURES,
+            "--test",
+            "it",
+            "--locked",
+            "--no-fail-fast",
+        ];
+        passed(
+            self.prepare(cargo().args(run))
+                .env_remove("TEST_POSTGRES_URL"),
+        )
     }
 
     /// One process, because its tests may share a server and its apps. Most of their time is waiting, so more of them run at once than
@@ -215,6 +256,8 @@ impl Tests<'_> {
         let arguments = [
             "test",
             "--workspace",
+            "--features",
+            TEST_FEATURES,
             "--test",
             suite,
             "--locked",

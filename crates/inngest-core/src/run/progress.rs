@@ -10,7 +10,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// A run in the middle of its life. Loaded from rows, or kept up to date with them by [`Progress::apply`] of `decide`'s effects.
+/// A run in the middle of its life. Loaded from rows, or kept up to date by whoever writes
+/// the effects of `decide`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// The tenant.
