@@ -2,6 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
+pub(super) use crate::{
+    job::JobKind,
+    limits,
+    op::{Op, OpKind},
+    run::draft::COMPLETE_ID,
+};
+
 use super::*;
 use crate::{
     ids::{AppId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId},
@@ -633,4 +640,14 @@ fn a_discovery_that_is_tried_again_asks_for_no_second_one() {
         found,
         "plan on; end a Run Completed data 1; failed b #0 step_error +10s; again +10s #1"
     );
+}
+
+/// The work that a step of this kind leaves outstanding until it ends.
+pub(super) fn work_of(kind: StepKind) -> JobKind {
+    match kind {
+        StepKind::Run => JobKind::RunStep,
+        StepKind::Sleep => JobKind::Wake,
+        StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => JobKind::WaitTimeout,
+        StepKind::Fetch | StepKind::Infer => JobKind::Fetch,
+    }
 }

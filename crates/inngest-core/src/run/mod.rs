@@ -1,6 +1,7 @@
 //! The life of a run, and what one reply of an app makes of it.
 
 pub mod decide;
+mod draft;
 pub mod progress;
 pub mod reply;
 pub mod retry;
