@@ -38,6 +38,8 @@ pub struct Commit {
     pub work: Vec<Work>,
     /// Work to give up, if it is still there.
     pub drop_work: Vec<WorkId>,
+    /// Waits stored by an earlier commit that look back once more, if they are still there; see `Committed::fresh_waits`.
+    pub look_again: Vec<Wait>,
 }
 
 /// Permission to record the outcome of a piece of work.
@@ -197,6 +199,11 @@ pub struct Committed {
     pub duplicates: Vec<(RunId, RunId)>,
     /// Events that existed already.
     pub known_events: Vec<EventId>,
+    /// Work that went with a run that ended, besides the fence's own: the schedule may forget it.
+    pub removed: Vec<WorkId>,
+    /// Waits that this commit has stored while others write to the same database: an event of a transaction that was under way at the
+    /// same time may have missed them. They have to look again once all such transactions have ended. Empty where one process writes.
+    pub fresh_waits: Vec<Wait>,
 }
 
 /// Why a commit was refused. Nothing of it was written.
@@ -236,6 +243,7 @@ impl Commit {
             + self.steps.len()
             + self.work.len()
             + self.waits.len()
+            + self.look_again.len()
             + 2
     }
 }

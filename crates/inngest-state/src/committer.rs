@@ -13,16 +13,22 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
+use inngest_core::wait::Wait;
 use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     Error, Matcher,
-    commit::{Commit, Committed, Refused},
+    commit::{Commit, Committed, NewRun, Refused},
+    open::Writers,
     write,
 };
 
@@ -32,6 +38,11 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 512;
 /// Most rows, roughly, in one transaction.
 const BATCH_ROWS: usize = 20_000;
+/// How often a transaction is tried that was chosen to end a deadlock or lost a race with another process. Each of these means that the
+/// other one went through, so that several in a row are rare.
+const TRIES: u32 = 8;
+/// Longest pause before the first of them is tried again; doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(2);
 
 type Answer = Result<Committed, Refused>;
 
@@ -44,23 +55,41 @@ struct Waiting {
 #[derive(Clone)]
 pub(crate) struct Committer {
     queue: mpsc::Sender<Waiting>,
-    transactions: Arc<AtomicU64>,
+    counters: Arc<CommitCounters>,
+}
+
+/// What the writer has done so far, for metrics and tests.
+#[derive(Debug, Default)]
+pub struct CommitCounters {
+    /// Transactions begun.
+    pub transactions: AtomicU64,
+    /// Transactions tried again because of a deadlock or a race with another process.
+    pub races: AtomicU64,
+    /// Transactions whose outcome is not known, because the connection broke.
+    pub unknown: AtomicU64,
 }
 
 impl Committer {
-    pub(crate) fn start(conn: DatabaseConnection, matcher: Matcher, tracker: &TaskTracker) -> Self {
+    pub(crate) fn start(
+        conn: DatabaseConnection,
+        matcher: Matcher,
+        writers: Writers,
+        tracker: &TaskTracker,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let transactions = Arc::new(AtomicU64::new(0));
-        let matcher = fenced(matcher);
-        tracker.spawn(run(conn, matcher, waiting, transactions.clone()));
-        Self {
-            queue,
-            transactions,
-        }
+        let counters = Arc::new(CommitCounters::default());
+        let writer = Writer {
+            conn,
+            matcher: fenced(matcher),
+            writers,
+            counters: counters.clone(),
+        };
+        tracker.spawn(writer.run(waiting));
+        Self { queue, counters }
     }
 
-    pub(crate) fn transactions(&self) -> u64 {
-        self.transactions.load(Ordering::Relaxed)
+    pub(crate) fn counters(&self) -> &CommitCounters {
+        &self.counters
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Answer {
@@ -85,30 +114,143 @@ fn fenced(matcher: Matcher) -> Matcher {
     })
 }
 
-async fn run(
+/// The task that writes.
+struct Writer {
     conn: DatabaseConnection,
     matcher: Matcher,
-    mut queue: mpsc::Receiver<Waiting>,
-    transactions: Arc<AtomicU64>,
-) {
-    // Commits that could not share a transaction with an earlier one, in order.
-    let mut held: VecDeque<Waiting> = VecDeque::new();
-    loop {
-        if held.is_empty() {
-            match queue.recv().await {
-                Some(waiting) => held.push_back(waiting),
-                None => return,
+    writers: Writers,
+    counters: Arc<CommitCounters>,
+}
+
+impl Writer {
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        // Commits that could not share a transaction with an earlier one, in order.
+        let mut held: VecDeque<Waiting> = VecDeque::new();
+        loop {
+            if held.is_empty() {
+                match queue.recv().await {
+                    Some(waiting) => held.push_back(waiting),
+                    None => return,
+                }
+            }
+            while held.len() < BATCH {
+                match queue.try_recv() {
+                    Ok(waiting) => held.push_back(waiting),
+                    Err(_) => break,
+                }
+            }
+            let batch = take_batch(&mut held);
+            self.write_batch(batch).await;
+        }
+    }
+
+    async fn write_batch(&self, batch: Vec<Waiting>) {
+        let (mut commits, answers): (Vec<Commit>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.commit, waiting.answer))
+            .unzip();
+        match self.transaction(&commits).await {
+            Ok(outcomes) => {
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // A caller that went away does not want to know.
+                    let _ = answer.send(outcome);
+                }
+            }
+            Err(error) if commits.len() == 1 || error.is_unavailable() => {
+                // Where the database cannot be reached, trying each of them only takes longer.
+                for answer in answers {
+                    let _ = answer.send(Err(Refused::Store(error.again())));
+                }
+            }
+            Err(error) => {
+                // One bad commit must not take the others with it: each gets a transaction of its own.
+                warn!(error = %error, commits = commits.len(), "a group commit failed, writing its commits one by one");
+                for (commit, answer) in commits.drain(..).zip(answers) {
+                    let outcome = match self.transaction(std::slice::from_ref(&commit)).await {
+                        Ok(mut outcomes) => outcomes
+                            .pop()
+                            .unwrap_or(Err(Refused::Store(Error::Stopped))),
+                        Err(error) => Err(Refused::Store(error)),
+                    };
+                    let _ = answer.send(outcome);
+                }
             }
         }
-        while held.len() < BATCH {
-            match queue.try_recv() {
-                Ok(waiting) => held.push_back(waiting),
-                Err(_) => break,
+    }
+
+    /// Writes the commits, and again when another process was in the way.
+    async fn transaction(&self, commits: &[Commit]) -> Result<Vec<Answer>, Error> {
+        let mut tries = 1;
+        loop {
+            self.counters.transactions.fetch_add(1, Ordering::Relaxed);
+            match self.transaction_once(commits).await {
+                Ok(mut outcomes) => {
+                    if self.writers == Writers::Several {
+                        note_fresh_waits(commits, &mut outcomes);
+                    }
+                    return Ok(outcomes);
+                }
+                Err(error) if error.is_race() && tries < TRIES => {
+                    self.counters.races.fetch_add(1, Ordering::Relaxed);
+                    debug!(error = %error, tries, "another process was in the way, writing again");
+                    let longest = PAUSE * 2u32.saturating_pow(tries);
+                    sleep(longest.mul_f64(rand::random_range(0.0..1.0))).await;
+                    tries += 1;
+                }
+                Err(error) => {
+                    if error.is_outcome_unknown() {
+                        self.counters.unknown.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Err(error);
+                }
             }
         }
-        let batch = take_batch(&mut held);
-        transactions.fetch_add(1, Ordering::Relaxed);
-        write_batch(&conn, &matcher, batch).await;
+    }
+
+    /// One transaction. A panic in it rolls it back and counts as a failure of the database: one bad commit must not end the task that
+    /// writes for everybody.
+    async fn transaction_once(&self, commits: &[Commit]) -> Result<Vec<Answer>, Error> {
+        let mut writing = pin!(self.write_in_transaction(commits));
+        poll_fn(|context| {
+            let polled = catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(context)));
+            polled.unwrap_or_else(|_| {
+                error!(commits = commits.len(), "writing commits panicked");
+                let cause = DbErr::Custom("writing panicked".to_owned());
+                Poll::Ready(Err(Error::on("(transaction)")(cause)))
+            })
+        })
+        .await
+    }
+
+    async fn write_in_transaction(&self, commits: &[Commit]) -> Result<Vec<Answer>, Error> {
+        let tx = self.conn.begin().await.map_err(Error::on("(begin)"))?;
+        let outcomes = write::write(&tx, &self.matcher, commits).await?;
+        #[cfg(feature = "failpoints")]
+        crate::failpoints::pass_in_transaction(commits);
+        tx.commit().await.map_err(Error::on_commit)?;
+        Ok(outcomes)
+    }
+}
+
+/// Tells each caller which of its waits events of other transactions may have missed.
+fn note_fresh_waits(commits: &[Commit], outcomes: &mut [Answer]) {
+    for (commit, outcome) in commits.iter().zip(outcomes) {
+        let Ok(outcome) = outcome else { continue };
+        let runs = commit
+            .events
+            .iter()
+            .flat_map(|event| &event.runs)
+            .chain(&commit.runs);
+        let has_started = |run: &&NewRun| outcome.started.contains(&run.id);
+        let of_runs = runs.filter(has_started).flat_map(|run| &run.waits);
+        let fresh: Vec<Wait> = commit
+            .waits
+            .iter()
+            .chain(of_runs)
+            .filter(|wait| wait.event_name.is_some())
+            .cloned()
+            .collect();
+        outcome.fresh_waits = fresh;
     }
 }
 
@@ -141,71 +283,4 @@ fn take_batch(held: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     }
     *held = later;
     batch
-}
-
-async fn write_batch(conn: &DatabaseConnection, matcher: &Matcher, batch: Vec<Waiting>) {
-    let (mut commits, answers): (Vec<Commit>, Vec<_>) = batch
-        .into_iter()
-        .map(|waiting| (waiting.commit, waiting.answer))
-        .unzip();
-    match transaction(conn, matcher, &commits).await {
-        Ok(outcomes) => {
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                // A caller that went away does not want to know.
-                let _ = answer.send(outcome);
-            }
-        }
-        Err(error) if commits.len() == 1 || error.is_unavailable() => {
-            // Where the database cannot be reached, trying each of them only takes longer.
-            for answer in answers {
-                let _ = answer.send(Err(Refused::Store(error.again())));
-            }
-        }
-        Err(error) => {
-            // One bad commit must not take the others with it: each gets a transaction of its own.
-            warn!(error = %error, commits = commits.len(), "a group commit failed, writing its commits one by one");
-            for (commit, answer) in commits.drain(..).zip(answers) {
-                let outcome = match transaction(conn, matcher, std::slice::from_ref(&commit)).await
-                {
-                    Ok(mut outcomes) => outcomes
-                        .pop()
-                        .unwrap_or(Err(Refused::Store(Error::Stopped))),
-                    Err(error) => Err(Refused::Store(error)),
-                };
-                let _ = answer.send(outcome);
-            }
-        }
-    }
-}
-
-/// One transaction. A panic in it rolls it back and counts as a failure of the database: one bad commit must not end the task that
-/// writes for everybody.
-async fn transaction(
-    conn: &DatabaseConnection,
-    matcher: &Matcher,
-    commits: &[Commit],
-) -> Result<Vec<Answer>, Error> {
-    let mut writing = pin!(write_in_transaction(conn, matcher, commits));
-    poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(context)));
-        polled.unwrap_or_else(|_| {
-            error!(commits = commits.len(), "writing commits panicked");
-            let cause = DbErr::Custom("writing panicked".to_owned());
-            Poll::Ready(Err(Error::on("(transaction)")(cause)))
-        })
-    })
-    .await
-}
-
-async fn write_in_transaction(
-    conn: &DatabaseConnection,
-    matcher: &Matcher,
-    commits: &[Commit],
-) -> Result<Vec<Answer>, Error> {
-    let tx = conn.begin().await.map_err(Error::on("(begin)"))?;
-    let outcomes = write::write(&tx, matcher, commits).await?;
-    #[cfg(feature = "failpoints")]
-    crate::failpoints::pass_in_transaction(commits);
-    tx.commit().await.map_err(Error::on("(commit)"))?;
-    Ok(outcomes)
 }

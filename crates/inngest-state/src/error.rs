@@ -29,6 +29,12 @@ pub enum Error {
         #[source]
         source: DbErr,
     },
+    /// The connection broke while a transaction was being committed: whether it was is not known. Who needs to know reads the rows.
+    #[error("the outcome of a commit is not known")]
+    CommitUnknown(#[source] DbErr),
+    /// Another process changed the same rows in the same moment, again and again.
+    #[error("other writers were in the way on `{table}`")]
+    Raced { table: &'static str },
     /// A row holds something that this version cannot read.
     #[error("row `{id}` of `{table}` holds an unreadable {column}")]
     BadRow {
@@ -46,6 +52,23 @@ impl Error {
         move |source| Self::Statement { table, source }
     }
 
+    /// A failed commit: rolled back if the server says so, and of unknown outcome if the connection broke.
+    pub(crate) fn on_commit(source: DbErr) -> Self {
+        let was_answered = matches!(
+            &source,
+            DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))
+                if error.as_database_error().is_some_and(says_that_nothing_was_committed)
+        );
+        if was_answered {
+            Self::Statement {
+                table: "(commit)",
+                source,
+            }
+        } else {
+            Self::CommitUnknown(source)
+        }
+    }
+
     /// The same failure once more, for another caller whose commit went down with it.
     pub(crate) fn again(&self) -> Self {
         match self {
@@ -53,18 +76,57 @@ impl Error {
                 table,
                 source: source.clone(),
             },
+            Self::CommitUnknown(source) => Self::CommitUnknown(source.clone()),
+            Self::Raced { table } => Self::Raced { table },
             _ => Self::Stopped,
         }
+    }
+
+    /// Whether the same transaction may succeed when it is tried at once: it was chosen to end a deadlock, or lost a race.
+    pub(crate) fn is_race(&self) -> bool {
+        match self {
+            Self::Raced { .. } => true,
+            Self::Statement { source, .. } => is_postgres_race(source),
+            _ => false,
+        }
+    }
+
+    /// Whether what was to be committed may be there, or may not.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::CommitUnknown(_))
     }
 
     /// Whether the database could not be reached or has no room, so that trying again later may help.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Open { .. } | Self::Directory { .. } | Self::Stopped => true,
+            Self::Open { .. }
+            | Self::Directory { .. }
+            | Self::Stopped
+            | Self::CommitUnknown(_)
+            | Self::Raced { .. } => true,
             Self::Statement { source, .. } | Self::Migrate(source) => is_unavailable(source),
             Self::BadRow { .. } => false,
         }
     }
+}
+
+/// A server that is being stopped, or that lost its own connection, may have committed before it said so.
+fn says_that_nothing_was_committed(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    !(code.len() == 5 && ["08", "57"].contains(&&code[..2]))
+}
+
+/// Deadlock detected, or serialization failure.
+fn is_postgres_race(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code().map(|code| code.into_owned()));
+    matches!(code.as_deref(), Some("40P01" | "40001"))
 }
 
 fn is_unavailable(error: &DbErr) -> bool {

@@ -64,6 +64,8 @@ mod shared_tests;
 mod signals_tests;
 #[cfg(test)]
 mod waits_tests;
+#[cfg(test)]
+mod writers_tests;
 
 use std::sync::{
     Arc,
@@ -77,11 +79,12 @@ pub use apps::{AppSync, FunctionChange};
 pub use commit::{
     Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RunChange, StepChange,
 };
+pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::ListEvents;
 pub use matching::Matcher;
 pub use migrate::Migrator;
-pub use open::{Place, StoreSettings};
+pub use open::{Place, StoreSettings, Writers};
 pub use runs::{FailedAttempt, ListRuns, LoadedRun};
 
 /// The database. A cheap handle.
@@ -141,7 +144,12 @@ impl Store {
 
     /// Transactions of the group commit so far.
     pub fn transactions(&self) -> u64 {
-        self.commits.transactions()
+        self.commits.counters().transactions.load(Ordering::Relaxed)
+    }
+
+    /// What the group commit has met so far.
+    pub fn commit_counters(&self) -> &CommitCounters {
+        self.commits.counters()
     }
 
     /// Writes `commit`, together with whatever else is waiting, and answers when it is durable.

@@ -1,7 +1,9 @@
 //! Which waits new events satisfy, and which stored events satisfy new waits.
 //!
-//! Both happen in the transaction that stores the events or the waits. There is one writer, so of an event and a wait that arrive
-//! together the later one always sees the other.
+//! Both happen in the transaction that stores the events or the waits. Where there is one writer, of an event and a wait that arrive
+//! together the later one always sees the other. Where there are several, two transactions that are under way at the same time see nothing
+//! of each other: a wait that was just stored looks back once more when every transaction has ended that could have missed it
+//! (`Committed::fresh_waits`, [`look_again`]). One that was begun after the wait was stored sees the wait.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +21,7 @@ use inngest_core::{
     wait::{Wait, WaitKind},
 };
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, Statement, Value,
+    ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, Statement, Value,
 };
 use serde_json::Value as JsonValue;
 use tracing::warn;
@@ -27,10 +29,11 @@ use uuid::Uuid;
 
 use crate::{
     Error,
-    commit::NewEvent,
+    commit::{Commit, NewEvent},
     entity::{event, wait},
     rows::{event_of, first_id},
-    sql::{execute_in, select_tuples},
+    sql::{select_in, select_tuples},
+    write::get,
 };
 
 /// Judges whether an event satisfies a wait. The judgement is `core::wait::is_satisfied`; whoever opens the store adds a cache of
@@ -78,7 +81,8 @@ pub(crate) async fn match_events(
     }
     let mut used: HashSet<WaitId> = HashSet::new();
     let mut resumed = Vec::new();
-    for wait in find_waits(tx, &keys).await? {
+    let waits = find_waits(tx, &keys).await?;
+    for wait in &waits {
         let Some(name) = wait.event_name.as_deref() else {
             continue;
         };
@@ -90,20 +94,48 @@ pub(crate) async fn match_events(
             let new = fresh[**position].1;
             bodies
                 .get(&new.event.id)
-                .is_some_and(|body| matcher(&wait, &new.event, body))
+                .is_some_and(|body| matcher(wait, &new.event, body))
         });
         if let Some(position) = satisfied
             && used.insert(wait.id)
         {
             let (commit, new) = fresh[*position];
-            resumed.push((commit, resume(&wait, &new.event)));
+            resumed.push((wait.id, commit, resume(wait, &new.event)));
         }
     }
-    let used: Vec<Value> = used.into_iter().map(|wait| wait.raw().into()).collect();
-    execute_in(tx, "DELETE FROM waits WHERE id IN", used, "")
+    use_up(tx, resumed).await
+}
+
+/// Deletes the waits and returns the work of those that were still there: another transaction may have used one up meanwhile, or may
+/// have ended its run.
+async fn use_up(
+    tx: &DatabaseTransaction,
+    mut resumed: Vec<(WaitId, usize, Work)>,
+) -> Result<Vec<(usize, Work)>, Error> {
+    let ids = resumed
+        .iter()
+        .map(|(wait, _, _)| wait.raw().into())
+        .collect();
+    let (before, after) = match tx.get_database_backend() {
+        // In order, in which every transaction locks.
+        DbBackend::Postgres => (
+            "DELETE FROM waits WHERE id IN (SELECT id FROM waits WHERE id IN",
+            "ORDER BY id FOR UPDATE) RETURNING id",
+        ),
+        _ => ("DELETE FROM waits WHERE id IN", "RETURNING id"),
+    };
+    let mut ours: HashSet<WaitId> = HashSet::new();
+    for row in select_in(tx, before, ids, after)
         .await
-        .map_err(Error::on("waits"))?;
-    Ok(resumed)
+        .map_err(Error::on("waits"))?
+    {
+        ours.insert(WaitId::from_raw(get(&row, "waits", "id")?));
+    }
+    resumed.retain(|(wait, _, _)| ours.contains(wait));
+    Ok(resumed
+        .into_iter()
+        .map(|(_, commit, work)| (commit, work))
+        .collect())
 }
 
 /// By which paths the waits for these events' names are found.
@@ -195,7 +227,6 @@ pub(crate) async fn look_back(
                 .push((*commit, wait));
         }
     }
-    let mut used: Vec<Value> = Vec::new();
     let mut resumed = Vec::new();
     for ((env, name), waits) in by_name {
         let since = waits
@@ -241,15 +272,36 @@ pub(crate) async fn look_back(
                 .iter()
                 .find(|(event, body)| matcher(wait, event, body))
             {
-                used.push(wait.id.raw().into());
-                resumed.push((commit, resume(wait, event)));
+                resumed.push((wait.id, commit, resume(wait, event)));
             }
         }
     }
-    execute_in(tx, "DELETE FROM waits WHERE id IN", used, "")
+    use_up(tx, resumed).await
+}
+
+/// Looks back for waits that earlier commits have stored, if they are still there.
+pub(crate) async fn look_again(
+    tx: &DatabaseTransaction,
+    matcher: &Matcher,
+    good: &[(usize, &Commit)],
+) -> Result<Vec<(usize, Work)>, Error> {
+    let waits: Vec<(usize, &Wait)> = good
+        .iter()
+        .flat_map(|(index, commit)| commit.look_again.iter().map(|wait| (*index, wait)))
+        .collect();
+    let ids: Vec<Value> = waits.iter().map(|(_, wait)| wait.id.raw().into()).collect();
+    let rows = select_in(tx, "SELECT id FROM waits WHERE id IN", ids, "")
         .await
         .map_err(Error::on("waits"))?;
-    Ok(resumed)
+    let mut left: HashSet<WaitId> = HashSet::new();
+    for row in rows {
+        left.insert(WaitId::from_raw(get(&row, "waits", "id")?));
+    }
+    let waits: Vec<(usize, &Wait)> = waits
+        .into_iter()
+        .filter(|(_, wait)| left.contains(&wait.id))
+        .collect();
+    look_back(tx, matcher, &waits).await
 }
 
 /// The work that follows when `event` satisfies `wait`.

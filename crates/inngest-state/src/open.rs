@@ -25,6 +25,15 @@ pub enum Place {
     Postgres(String),
 }
 
+/// How many processes write to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This one only, so that its transactions see all that others have done.
+    One,
+    /// Others as well, at the same time.
+    Several,
+}
+
 /// How to use the database.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
@@ -32,6 +41,8 @@ pub struct StoreSettings {
     pub place: Place,
     /// Connections for reading. Default 4.
     pub readers: u32,
+    /// Who writes to it. Default: this process only.
+    pub writers: Writers,
     /// How long a statement may wait for a connection, and (on Postgres) run. Default 30 s.
     pub timeout: Duration,
 }
@@ -42,6 +53,7 @@ impl StoreSettings {
         Self {
             place,
             readers: 4,
+            writers: Writers::One,
             timeout: Duration::from_secs(30),
         }
     }
@@ -101,7 +113,7 @@ impl Store {
                 statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             });
         }
-        let commits = Committer::start(writer.clone(), matcher, tracker);
+        let commits = Committer::start(writer.clone(), matcher, settings.writers, tracker);
         Ok(Self {
             reader,
             writer,

@@ -7,10 +7,13 @@ use inngest_core::{
     wait::{Wait, WaitKind},
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
+use uuid::Uuid;
 
 use crate::{
     Error,
     commit::{Commit, Refused},
+    rows::{WAIT_COLUMNS, wait_values},
+    sql::{insert_returning, select_in},
     write::get,
 };
 
@@ -47,6 +50,38 @@ pub(crate) async fn take_signals(
         }
     }
     Ok(())
+}
+
+/// Stores waits for signals. Somebody else may have begun to wait for one of them since it was judged: `Raced`, then.
+pub(crate) async fn store_signal_waits(
+    tx: &DatabaseTransaction,
+    waits: &[&Wait],
+) -> Result<(), Error> {
+    if waits.is_empty() {
+        return Ok(());
+    }
+    let rows = waits.iter().map(|wait| wait_values(wait)).collect();
+    let tail = "ON CONFLICT DO NOTHING RETURNING id";
+    let added = insert_returning(tx, WAIT_COLUMNS, tail, rows)
+        .await
+        .map_err(Error::on("waits"))?;
+    if added.len() == waits.len() {
+        return Ok(());
+    }
+    // A wait that was there already changes nothing.
+    let ids = waits.iter().map(|wait| wait.id.raw().into()).collect();
+    let present = select_in(tx, "SELECT id FROM waits WHERE id IN", ids, "")
+        .await
+        .map_err(Error::on("waits"))?;
+    let present: HashSet<Uuid> = present
+        .iter()
+        .map(|row| get(row, "waits", "id"))
+        .collect::<Result<_, _>>()?;
+    if waits.iter().all(|wait| present.contains(&wait.id.raw())) {
+        Ok(())
+    } else {
+        Err(Error::Raced { table: "waits" })
+    }
 }
 
 async fn judge_signals(

@@ -23,22 +23,43 @@ pub(crate) async fn insert_rows(
 ) -> Result<(), DbErr> {
     let mut rows = rows.into_iter();
     while rows.len() > 0 {
-        let size = chunk(rows.len());
-        let chunk: Vec<Vec<Value>> = rows.by_ref().take(size).collect();
-        let width = chunk[0].len();
-        let sql = format!(
-            "INSERT INTO {head} VALUES {} {tail}",
-            tuples(conn.get_database_backend(), size, width)
-        );
-        let values = chunk.into_iter().flatten();
-        conn.execute_raw(Statement::from_sql_and_values(
-            conn.get_database_backend(),
-            sql,
-            values,
-        ))
-        .await?;
+        let statement = insert_chunk(conn.get_database_backend(), head, tail, &mut rows);
+        conn.execute_raw(statement).await?;
     }
     Ok(())
+}
+
+/// Like [`insert_rows`]; `tail` ends with what is returned of each row that was written.
+pub(crate) async fn insert_returning(
+    conn: &impl ConnectionTrait,
+    head: &str,
+    tail: &str,
+    rows: Vec<Vec<Value>>,
+) -> Result<Vec<QueryResult>, DbErr> {
+    let mut found = Vec::new();
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let statement = insert_chunk(conn.get_database_backend(), head, tail, &mut rows);
+        found.extend(conn.query_all_raw(statement).await?);
+    }
+    Ok(found)
+}
+
+/// The statement for as many of `rows`, not empty, as go into one.
+fn insert_chunk(
+    backend: DbBackend,
+    head: &str,
+    tail: &str,
+    rows: &mut std::vec::IntoIter<Vec<Value>>,
+) -> Statement {
+    let size = chunk(rows.len());
+    let chunk: Vec<Vec<Value>> = rows.by_ref().take(size).collect();
+    let width = chunk[0].len();
+    let sql = format!(
+        "INSERT INTO {head} VALUES {} {tail}",
+        tuples(backend, size, width)
+    );
+    Statement::from_sql_and_values(backend, sql, chunk.into_iter().flatten())
 }
 
 /// `WITH v (columns) AS (VALUES …) body`, run once per chunk of rows.

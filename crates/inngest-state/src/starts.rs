@@ -1,16 +1,16 @@
 //! Which of the runs that are to start do start: those whose keys are free.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use inngest_core::ids::{FunctionId, RunId};
-use sea_orm::{DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use uuid::Uuid;
 
 use crate::{
     Error,
     commit::{Commit, Committed, NewEvent, NewRun},
     rows::{run_uuid, ulid_of},
-    sql::{insert_rows, select_tuples},
+    sql::{insert_returning, insert_rows, select_tuples},
     write::get,
 };
 
@@ -43,17 +43,21 @@ pub(crate) async fn choose_runs<'a>(
         .collect();
     let before = "SELECT function_id, key_hash, run_id, expires_at FROM idempotency \
                   WHERE (function_id, key_hash) IN";
-    for row in select_tuples(tx, before, &tuples, "")
+    let after = match tx.get_database_backend() {
+        DbBackend::Postgres => "ORDER BY function_id, key_hash FOR UPDATE",
+        _ => "",
+    };
+    let mut present: HashSet<(FunctionId, Uuid)> = HashSet::new();
+    for row in select_tuples(tx, before, &tuples, after)
         .await
         .map_err(Error::on("idempotency"))?
     {
         let function = FunctionId::from_raw(get(&row, "idempotency", "function_id")?);
         let run = RunId::from_raw(ulid_of(get(&row, "idempotency", "run_id")?));
         let expires_at: i64 = get(&row, "idempotency", "expires_at")?;
-        holders.insert(
-            (function, get(&row, "idempotency", "key_hash")?),
-            (run, expires_at),
-        );
+        let key = (function, get(&row, "idempotency", "key_hash")?);
+        present.insert(key);
+        holders.insert(key, (run, expires_at));
     }
     let mut started = Vec::new();
     // Each key once, because a statement may not write a row twice; in order, so that transactions lock alike.
@@ -89,8 +93,26 @@ pub(crate) async fn choose_runs<'a>(
         .collect();
     let head = "idempotency (function_id, key_hash, run_id, expires_at)";
     let tail = "ON CONFLICT (function_id, key_hash) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at";
-    insert_rows(tx, head, tail, rows)
+    if tx.get_database_backend() != DbBackend::Postgres {
+        insert_rows(tx, head, tail, rows)
+            .await
+            .map_err(Error::on("idempotency"))?;
+        return Ok(started);
+    }
+    // A row that was there when we looked is locked by us. One that was written over although it was not there is another process's,
+    // which took the key in this moment.
+    let tail = format!("{tail} RETURNING function_id, key_hash, xmax <> 0 AS was_there");
+    for row in insert_returning(tx, head, &tail, rows)
         .await
-        .map_err(Error::on("idempotency"))?;
+        .map_err(Error::on("idempotency"))?
+    {
+        let function = FunctionId::from_raw(get(&row, "idempotency", "function_id")?);
+        let key = (function, get(&row, "idempotency", "key_hash")?);
+        if get(&row, "idempotency", "was_there")? && !present.contains(&key) {
+            return Err(Error::Raced {
+                table: "idempotency",
+            });
+        }
+    }
     Ok(started)
 }

@@ -1,14 +1,16 @@
 //! Reads of the list of work, and handing work on.
 
+use std::collections::HashMap;
+
 use inngest_core::{ids::WorkId, job::Work, time::Timestamp};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Statement, TransactionTrait, Value,
 };
 use tracing::error;
 use uuid::Uuid;
 
-use crate::{Error, Store, entity::work};
+use crate::{Error, Store, entity::work, sql::select_in, write::get};
 
 impl Store {
     /// One page of the work of all tenants that is due before `until`, in the order of due time, after `(due_at, id)`. For the schedule,
@@ -76,6 +78,47 @@ impl Store {
         Ok(row.map(|row| Timestamp::from_millis(row.due_at)))
     }
 
+    /// The epochs of these pieces of work, of all tenants; those that are done or given up are left out. For the schedule, whose
+    /// entries may be older than the rows.
+    pub async fn work_epochs(&self, ids: &[WorkId]) -> Result<HashMap<WorkId, i64>, Error> {
+        let ids = ids.iter().map(|id| id.raw().into()).collect();
+        let rows = select_in(
+            self.reader(),
+            "SELECT id, epoch FROM work WHERE id IN",
+            ids,
+            "",
+        )
+        .await
+        .map_err(Error::on("work"))?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    WorkId::from_raw(get(row, "work", "id")?),
+                    get(row, "work", "epoch")?,
+                ))
+            })
+            .collect()
+    }
+
+    /// The oldest transaction of the server that is still under way, and the first that has not begun: what was under way at one time
+    /// has ended once a later first is at or beyond its second. Both 0 on SQLite, where no two write at the same time.
+    pub async fn transactions_under_way(&self) -> Result<(u64, u64), Error> {
+        if self.reader().get_database_backend() != DbBackend::Postgres {
+            return Ok((0, 0));
+        }
+        let sql = "SELECT pg_snapshot_xmin(s)::text::bigint AS oldest, pg_snapshot_xmax(s)::text::bigint AS next \
+                   FROM pg_current_snapshot() AS s";
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        let row = self.reader().query_one_raw(statement).await;
+        let row = row.map_err(Error::on("(snapshot)"))?;
+        let Some(row) = row else { return Ok((0, 0)) };
+        let (oldest, next): (i64, i64) = (
+            get(&row, "(snapshot)", "oldest")?,
+            get(&row, "(snapshot)", "next")?,
+        );
+        Ok((oldest.unsigned_abs(), next.unsigned_abs()))
+    }
+
     /// Hands work on: its epoch rises, so that whoever held it before changes nothing any more. `None` when it is gone or was handed on
     /// already.
     pub async fn raise_epoch(&self, id: WorkId, epoch: i64) -> Result<Option<i64>, Error> {
@@ -91,21 +134,28 @@ impl Store {
         Ok((done.rows_affected() == 1).then_some(epoch + 1))
     }
 
-    /// Deletes paths that no wait uses any more, at most `limit`; returns how many. There is one writer, so no wait is stored meanwhile.
+    /// Deletes paths that no wait uses any more, at most `limit`; returns how many.
+    ///
+    /// On Postgres nobody stores a wait meanwhile: the lock lets those through that have noted their path, and holds up the others until
+    /// they would find it gone. It is held for one statement, and not waited for longer than a second.
     pub async fn delete_unused_paths(&self, limit: u32) -> Result<u64, Error> {
+        let on = || Error::on("wait_paths");
+        let tx = self.writer().begin().await.map_err(on())?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            let lock =
+                "SET LOCAL lock_timeout = '1s'; LOCK TABLE wait_paths IN SHARE ROW EXCLUSIVE MODE";
+            tx.execute_unprepared(lock).await.map_err(on())?;
+        }
         let sql = "DELETE FROM wait_paths WHERE (env_id, event_name, key_path) IN (SELECT env_id, event_name, key_path FROM wait_paths \
                    WHERE NOT EXISTS (SELECT 1 FROM waits WHERE waits.env_id = wait_paths.env_id \
                    AND waits.event_name = wait_paths.event_name AND waits.key_path = wait_paths.key_path) LIMIT $1)";
         let statement = Statement::from_sql_and_values(
-            self.writer().get_database_backend(),
+            tx.get_database_backend(),
             sql,
             [Value::from(i64::from(limit))],
         );
-        let done = self
-            .writer()
-            .execute_raw(statement)
-            .await
-            .map_err(Error::on("wait_paths"))?;
+        let done = tx.execute_raw(statement).await.map_err(on())?;
+        tx.commit().await.map_err(on())?;
         Ok(done.rows_affected())
     }
 

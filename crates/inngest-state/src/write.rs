@@ -1,9 +1,12 @@
 //! One transaction for many commits: judge the conditions of each, then write the rows of those that hold, table by table.
 //!
-//! Conditions are read before anything is written, so a refused commit leaves no trace. On Postgres the rows that are judged are
-//! locked, in the order of their ids; SQLite has one writer.
+//! Conditions are read before anything is written, so a refused commit leaves no trace. SQLite has one writer. On Postgres others
+//! write at the same time: the rows that are judged are locked, runs before work before waits and in the order of their ids, so that
+//! transactions do not wait for each other in a circle; rows that two may insert are inserted in order, and whoever comes second
+//! learns of it from what the statement returns. What cannot be told from that ends in `Error::Raced`, and the whole transaction is tried
+//! again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use inngest_core::{
     ids::{EnvId, EventId, RunId, StepId, WaitId, WorkId},
@@ -22,7 +25,7 @@ use crate::{
         ulid_of, wait_values, work_values,
     },
     signals,
-    sql::{execute_in, insert_rows, select_in, with_rows},
+    sql::{execute_in, insert_returning, insert_rows, select_in, with_rows},
     starts,
 };
 
@@ -50,7 +53,7 @@ pub(crate) async fn write(
     let fresh = store_events(tx, &good, &mut outcomes).await?;
     let started = starts::choose_runs(tx, &good, &fresh, &mut outcomes).await?;
     change_runs(tx, &good).await?;
-    drop_rows(tx, &good).await?;
+    drop_rows(tx, &good, &mut outcomes).await?;
 
     // What others in this transaction bring for a run that ends in it came just before its end, and goes with it.
     let ended: HashSet<RunId> = good
@@ -62,6 +65,9 @@ pub(crate) async fn write(
     let resumed = matching::match_events(tx, matcher, &fresh).await?;
     for (index, work) in resumed {
         crate::fail_point!("op::wait_matched");
+        outcomes[index].work.push(work);
+    }
+    for (index, work) in matching::look_again(tx, matcher, &good).await? {
         outcomes[index].work.push(work);
     }
     let waits: Vec<(usize, &Wait)> = good
@@ -93,10 +99,11 @@ pub(crate) async fn write(
         let has_ended = |work: &Work| work.run.is_some_and(|run| ended.contains(&run));
         outcome.work.retain(|work| !has_ended(work));
     }
-    let work: Vec<&Work> = good
+    let mut work: Vec<&Work> = good
         .iter()
         .flat_map(|(index, _)| outcomes[*index].work.iter())
         .collect();
+    work.sort_unstable_by_key(|work| work.id);
     insert_rows(
         tx,
         WORK_COLUMNS,
@@ -127,6 +134,23 @@ async fn judge(
     tx: &DatabaseTransaction,
     commits: &[Commit],
 ) -> Result<Vec<Option<Refused>>, Error> {
+    let mut revisions: HashMap<RunId, u64> = HashMap::new();
+    let runs: Vec<Value> = commits
+        .iter()
+        .filter_map(|commit| commit.run.as_ref())
+        .map(|run| run_uuid(run.id).into())
+        .collect();
+    if !runs.is_empty() {
+        let before = "SELECT id, revision FROM runs WHERE ended_at IS NULL AND id IN";
+        for row in select_in(tx, before, runs, for_update(tx))
+            .await
+            .map_err(Error::on("runs"))?
+        {
+            let (id, revision): (Uuid, i64) =
+                (get(&row, "runs", "id")?, get(&row, "runs", "revision")?);
+            revisions.insert(RunId::from_raw(ulid_of(id)), revision.unsigned_abs());
+        }
+    }
     let mut works: HashMap<WorkId, i64> = HashMap::new();
     let fences: Vec<Value> = commits
         .iter()
@@ -145,23 +169,6 @@ async fn judge(
         for row in rows {
             let (id, epoch): (Uuid, i64) = (get(&row, "work", "id")?, get(&row, "work", "epoch")?);
             works.insert(WorkId::from_raw(id), epoch);
-        }
-    }
-    let mut revisions: HashMap<RunId, u64> = HashMap::new();
-    let runs: Vec<Value> = commits
-        .iter()
-        .filter_map(|commit| commit.run.as_ref())
-        .map(|run| run_uuid(run.id).into())
-        .collect();
-    if !runs.is_empty() {
-        let before = "SELECT id, revision FROM runs WHERE ended_at IS NULL AND id IN";
-        for row in select_in(tx, before, runs, for_update(tx))
-            .await
-            .map_err(Error::on("runs"))?
-        {
-            let (id, revision): (Uuid, i64) =
-                (get(&row, "runs", "id")?, get(&row, "runs", "revision")?);
-            revisions.insert(RunId::from_raw(ulid_of(id)), revision.unsigned_abs());
         }
     }
     let mut waits: HashSet<WaitId> = HashSet::new();
@@ -240,60 +247,68 @@ pub(crate) fn get<T: sea_orm::TryGetable>(
     row.try_get("", column).map_err(Error::on(table))
 }
 
-/// Stores the events that are not there yet and returns them, each with the number of its commit.
+/// Stores the events that are not there yet and returns them, in the order given, each with the number of its commit.
 async fn store_events<'a>(
     tx: &DatabaseTransaction,
     good: &[(usize, &'a Commit)],
     outcomes: &mut [Committed],
 ) -> Result<Vec<(usize, &'a NewEvent)>, Error> {
-    let all = || {
-        good.iter()
-            .flat_map(|(index, commit)| commit.events.iter().map(move |event| (*index, event)))
-    };
-    let doubtful: Vec<Value> = all()
-        .filter(|(_, event)| event.may_exist)
-        .map(|(_, event)| event_uuid(event.event.id).into())
-        .collect();
-    let mut known: HashSet<EventId> = HashSet::new();
-    if !doubtful.is_empty() {
-        for row in select_in(tx, "SELECT id FROM events WHERE id IN", doubtful, "")
-            .await
-            .map_err(Error::on("events"))?
-        {
-            known.insert(EventId::from_raw(ulid_of(get(&row, "events", "id")?)));
+    let mut seen: HashSet<EventId> = HashSet::new();
+    let mut offered: Vec<(usize, &NewEvent)> = Vec::new();
+    for (index, commit) in good {
+        for event in &commit.events {
+            if seen.insert(event.event.id) {
+                offered.push((*index, event));
+            } else {
+                outcomes[*index].known_events.push(event.event.id);
+            }
         }
     }
-    let mut fresh = Vec::new();
-    for (index, event) in all() {
-        if known.insert(event.event.id) {
-            fresh.push((index, event));
-        } else {
-            outcomes[index].known_events.push(event.event.id);
-        }
-    }
-    let rows = fresh
-        .iter()
-        .map(|(_, new)| {
-            let event = &new.event;
-            vec![
-                event_uuid(event.id).into(),
-                new.org.raw().into(),
-                new.env.raw().into(),
-                event.name.clone().into(),
-                event.key.clone().into(),
-                event.is_internal().into(),
-                matching::is_late(event).into(),
-                ms(event.ts),
-                ms(event.received_at),
-                bytes(&event.body),
-            ]
-        })
-        .collect();
+    // Others may be storing the same events: which of them are new is what the statement says. Those that only we can have made go
+    // without an answer, which saves its bytes.
+    let (doubtful, certain): (Vec<_>, Vec<_>) =
+        offered.iter().partition(|(_, event)| event.may_exist);
     let head = "events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
-    insert_rows(tx, head, KEEP_FIRST, rows)
+    insert_rows(tx, head, KEEP_FIRST, event_rows(certain))
         .await
         .map_err(Error::on("events"))?;
-    Ok(fresh)
+    let tail = "ON CONFLICT DO NOTHING RETURNING id";
+    let mut added: HashSet<EventId> = HashSet::new();
+    for row in insert_returning(tx, head, tail, event_rows(doubtful))
+        .await
+        .map_err(Error::on("events"))?
+    {
+        added.insert(EventId::from_raw(ulid_of(get(&row, "events", "id")?)));
+    }
+    offered.retain(|(index, event)| {
+        let is_new = !event.may_exist || added.contains(&event.event.id);
+        if !is_new {
+            outcomes[*index].known_events.push(event.event.id);
+        }
+        is_new
+    });
+    Ok(offered)
+}
+
+/// In the order of their ids, in which every transaction inserts.
+fn event_rows(mut events: Vec<(usize, &NewEvent)>) -> Vec<Vec<Value>> {
+    events.sort_unstable_by_key(|(_, new)| new.event.id);
+    let row = |(_, new): (usize, &NewEvent)| {
+        let event = &new.event;
+        vec![
+            event_uuid(event.id).into(),
+            new.org.raw().into(),
+            new.env.raw().into(),
+            event.name.clone().into(),
+            event.key.clone().into(),
+            event.is_internal().into(),
+            matching::is_late(event).into(),
+            ms(event.ts),
+            ms(event.received_at),
+            bytes(&event.body),
+        ]
+    };
+    events.into_iter().map(row).collect()
 }
 
 async fn change_runs(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Result<(), Error> {
@@ -326,14 +341,28 @@ async fn change_runs(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Res
 }
 
 /// Removes finished and given-up work and waits, and everything that belonged to runs that end.
-async fn drop_rows(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Result<(), Error> {
-    let ended: Vec<Value> = good
+///
+/// Waits go before work: an event that uses up a wait in another transaction puts work in its place, and is waited for here.
+async fn drop_rows(
+    tx: &DatabaseTransaction,
+    good: &[(usize, &Commit)],
+    outcomes: &mut [Committed],
+) -> Result<(), Error> {
+    let ended: HashMap<RunId, usize> = good
         .iter()
-        .filter_map(|(_, commit)| commit.run.as_ref())
-        .filter(|run| run.ended.is_some())
-        .map(|run| run_uuid(run.id).into())
+        .filter_map(|(index, commit)| Some((*index, commit.run.as_ref()?)))
+        .filter(|(_, run)| run.ended.is_some())
+        .map(|(index, run)| (run.id, index))
         .collect();
-    let work: Vec<Value> = good
+    let ended_ids: Vec<Value> = ended.keys().map(|run| run_uuid(*run).into()).collect();
+    let mut waits: Vec<WaitId> = good
+        .iter()
+        .flat_map(|(_, commit)| commit.claims.iter().chain(&commit.drop_waits))
+        .copied()
+        .collect();
+    waits.sort_unstable();
+    let waits = waits.into_iter().map(|id| id.raw().into()).collect();
+    let mut work: Vec<WorkId> = good
         .iter()
         .flat_map(|(_, commit)| {
             commit
@@ -343,36 +372,52 @@ async fn drop_rows(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Resul
                 .map(|fence| fence.id)
                 .chain(commit.drop_work.iter().copied())
         })
-        .map(|id| id.raw().into())
         .collect();
-    let waits: Vec<Value> = good
-        .iter()
-        .flat_map(|(_, commit)| commit.claims.iter().chain(&commit.drop_waits))
-        .map(|id| id.raw().into())
-        .collect();
-    execute_in(tx, "DELETE FROM work WHERE id IN", work, "")
-        .await
-        .map_err(Error::on("work"))?;
-    execute_in(tx, "DELETE FROM work WHERE run_id IN", ended.clone(), "")
-        .await
-        .map_err(Error::on("work"))?;
+    work.sort_unstable();
+    let work = work.into_iter().map(|id| id.raw().into()).collect();
     execute_in(tx, "DELETE FROM waits WHERE id IN", waits, "")
         .await
         .map_err(Error::on("waits"))?;
-    execute_in(tx, "DELETE FROM waits WHERE run_id IN", ended, "")
+    execute_in(
+        tx,
+        "DELETE FROM waits WHERE run_id IN",
+        ended_ids.clone(),
+        "",
+    )
+    .await
+    .map_err(Error::on("waits"))?;
+    execute_in(tx, "DELETE FROM work WHERE id IN", work, "")
         .await
-        .map_err(Error::on("waits"))
+        .map_err(Error::on("work"))?;
+    let before = "DELETE FROM work WHERE run_id IN";
+    for row in select_in(tx, before, ended_ids, "RETURNING id, run_id")
+        .await
+        .map_err(Error::on("work"))?
+    {
+        let run = RunId::from_raw(ulid_of(get(&row, "work", "run_id")?));
+        if let Some(&index) = ended.get(&run) {
+            let id = WorkId::from_raw(get(&row, "work", "id")?);
+            outcomes[index].removed.push(id);
+        }
+    }
+    Ok(())
 }
 
 async fn store_waits(tx: &DatabaseTransaction, waits: &[(usize, &Wait)]) -> Result<(), Error> {
     if waits.is_empty() {
         return Ok(());
     }
-    let rows = waits.iter().map(|(_, wait)| wait_values(wait)).collect();
+    let mut sorted: Vec<&Wait> = waits.iter().map(|(_, wait)| *wait).collect();
+    sorted.sort_unstable_by_key(|wait| wait.id);
+    let (for_signals, others): (Vec<&Wait>, Vec<&Wait>) =
+        sorted.into_iter().partition(|wait| wait.signal.is_some());
+    let rows = others.into_iter().map(wait_values).collect();
     insert_rows(tx, WAIT_COLUMNS, KEEP_FIRST, rows)
         .await
         .map_err(Error::on("waits"))?;
-    let paths: HashSet<(Uuid, &str, &str)> = waits
+    signals::store_signal_waits(tx, &for_signals).await?;
+    // In order, in which every transaction inserts.
+    let paths: BTreeSet<(Uuid, &str, &str)> = waits
         .iter()
         .filter_map(|(_, wait)| {
             wait.event_name
