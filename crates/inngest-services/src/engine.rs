@@ -9,7 +9,7 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{EnvId, FunctionId, IdSource, RunId},
+    ids::{EnvId, FunctionId, IdSource, RunId, WorkId},
     job::Work,
     run::progress::Progress,
     time::Clock,
@@ -22,11 +22,11 @@ use inngest_queue::{
 use inngest_state::Store;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     cells::Cells, jobs::Failures, programs::Programs, registry::Registries,
-    settings::ServiceSettings,
+    second_look::SecondLook, settings::ServiceSettings,
 };
 
 /// How often a decision is made again because the run or the functions changed meanwhile.
@@ -46,6 +46,7 @@ pub(crate) struct Engine {
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
     pub(crate) failures: Failures,
+    pub(crate) second_look: SecondLook,
     /// One sync at a time: a second one would only find that the functions have changed.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     /// Work was left out of the schedule because it was full.
@@ -71,6 +72,12 @@ pub struct Counters {
     pub stale_writes: AtomicU64,
     /// Decisions made again because the run had changed.
     pub conflicts: AtomicU64,
+    /// Waits that events of other processes had missed, found at their second look.
+    pub second_looks: AtomicU64,
+    /// Commits of unknown outcome that turned out to have been written.
+    pub resolved_as_written: AtomicU64,
+    /// Commits of unknown outcome that turned out not to have been written.
+    pub resolved_as_lost: AtomicU64,
 }
 
 impl Counters {
@@ -89,6 +96,17 @@ impl Engine {
             // The rows are there; the refill finds them.
             warn!(error = %error, "work was left out of the schedule for now");
             self.note_left_out();
+        }
+    }
+
+    /// Tells the schedule of work that a commit has removed.
+    pub(crate) async fn unschedule(&self, work: &[WorkId]) {
+        if work.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.remove(work).await {
+            // It is looked at when it is due, and found gone.
+            debug!(error = %error, "work that is gone stays in the schedule until it is looked at");
         }
     }
 

@@ -77,7 +77,11 @@ impl Engine {
                 since,
             };
             match start {
-                Start::Ended | Start::Gone => return Ok(Verdict::done()),
+                Start::Ended => {
+                    self.give_up(Some(work)).await;
+                    return Ok(Verdict::done());
+                }
+                Start::Gone => return Ok(Verdict::done()),
                 Start::Settled => {
                     let nothing = Decision {
                         effects: Vec::new(),

@@ -17,6 +17,7 @@ mod execute;
 mod fetch;
 mod jobs;
 mod live;
+mod outcome;
 mod programs;
 mod record;
 mod refill;
@@ -24,6 +25,7 @@ mod registry;
 mod resume;
 mod route;
 mod runs;
+mod second_look;
 mod settings;
 mod signals;
 #[cfg(feature = "test-util")]
@@ -41,7 +43,7 @@ use inngest_queue::{
     live::Live,
     worker::{self, WorkerSettings},
 };
-use inngest_state::Store;
+use inngest_state::{Store, Writers};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use apps::{Apps, Functions, SyncReport};
@@ -124,6 +126,7 @@ impl Services {
             tracker: parts.tracker,
             counters: Counters::default(),
             failures: jobs::Failures::default(),
+            second_look: second_look::SecondLook::default(),
             syncing: tokio::sync::Mutex::default(),
             left_out: false.into(),
             refill: tokio::sync::Notify::new(),
@@ -138,6 +141,7 @@ impl Services {
         self.0
             .tracker
             .spawn(async move { engine.keep_filled(filling).await });
+        self.look_twice(&stop);
         let engine = self.0.clone();
         let handler = move |lease| {
             let engine = engine.clone();
@@ -151,6 +155,21 @@ impl Services {
             handler,
         )
         .await;
+    }
+
+    /// Where others write to the same database, waits look again from now on until `stop`, and the latest events are matched once more.
+    fn look_twice(&self, stop: &CancellationToken) {
+        if self.0.store.writers() == Writers::One {
+            return;
+        }
+        let (engine, looking) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.look_twice(looking).await });
+        let (engine, stop) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.match_latest(stop).await });
     }
 
     /// The time.

@@ -10,7 +10,7 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::{Refused, fail_point};
+use inngest_state::{Commit, Fence, Refused, fail_point};
 
 use crate::{
     Error,
@@ -105,11 +105,14 @@ impl Engine {
     ) -> Result<Recorded, Error> {
         let mut held = cell.progress.lock().await;
         let mut signal_taken = false;
+        // The work as it is in the database, whose epoch rises when the outcome of a commit is found out.
+        let mut work = record.work.cloned();
         for _ in 0..TRIES {
             let now = self.clock.now();
             let registry = self.registries.get(env).await?;
             let Some(progress) = self.load(env, record.run, &mut held).await? else {
                 self.cells.remove(record.run);
+                self.give_up(work.as_ref()).await;
                 return Ok(Recorded::Ended);
             };
             let decision = if signal_taken {
@@ -131,7 +134,7 @@ impl Engine {
             let basis = Basis {
                 registry: &registry,
                 loaded: record.loaded,
-                work: record.work,
+                work: work.as_ref(),
                 goes_on: record.goes_on,
                 claims: record.claims.clone(),
                 since: record.since,
@@ -140,6 +143,7 @@ impl Engine {
             let failure = final_error(&decision);
             let Drafted { commit, run, retry } = self.draft(progress, decision, &basis);
             let children = drafts_of(&commit.events);
+            let dropped = commit.drop_work.clone();
             let run_id = record.run;
             match self.store.commit(commit).await {
                 Ok(committed) => {
@@ -150,12 +154,14 @@ impl Engine {
                         "exec::after_commit"
                     });
                     self.announce(&committed, children).await;
+                    self.unschedule(&[committed.removed, dropped].concat())
+                        .await;
                     if let Some(run) = &run {
                         self.hint_progress(run);
                         self.cells.weigh(run_id, run.weight());
                     } else {
                         self.hint(env, run_id, record.loaded.function.id);
-                        self.after_end(run_id, record.loaded, failure).await;
+                        self.after_end(run_id, record.loaded, failure);
                     }
                     *held = run;
                     return Ok(self.sort(cell, run_id, committed.work, retry, ended));
@@ -171,6 +177,16 @@ impl Engine {
                     *held = None;
                     return Ok(Recorded::Replaced);
                 }
+                Err(Refused::Store(error)) if error.is_outcome_unknown() => {
+                    *held = None;
+                    self.note_left_out();
+                    // Work that goes on keeps its epoch, by which the app knows its call; the run's revision tells as well.
+                    if let Some(asked) = work.as_mut().filter(|_| !record.goes_on)
+                        && !self.find_out(asked).await?
+                    {
+                        return Ok(Recorded::Replaced);
+                    }
+                }
                 Err(Refused::Store(error)) => {
                     // Whether it was written is not known; the next look reads the truth.
                     *held = None;
@@ -180,6 +196,22 @@ impl Engine {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// Removes work of a run that has ended. Usually it went with the run, but it may have been stored in the same moment.
+    pub(crate) async fn give_up(&self, work: Option<&Work>) {
+        let Some(work) = work else { return };
+        let commit = Commit {
+            fence: Some(Fence {
+                id: work.id,
+                epoch: work.epoch,
+                ends: true,
+            }),
+            ..Commit::default()
+        };
+        if let Err(Refused::Store(error)) = self.store.commit(commit).await {
+            tracing::warn!(job.id = %work.id, error = %error, "work of an ended run was not removed; it is looked at again");
+        }
     }
 
     /// Sorts the work of a commit: what this run goes on with at once, and the rest.
@@ -210,12 +242,9 @@ impl Engine {
         }
     }
 
-    async fn after_end(&self, run: RunId, loaded: &Loaded, failure: Option<String>) {
+    fn after_end(&self, run: RunId, loaded: &Loaded, failure: Option<String>) {
         self.cells.remove(run);
         Counters::add(&self.counters.runs_ended, 1);
-        if let Err(error) = self.queue.remove_run(run).await {
-            tracing::warn!(run.id = %run, error = %error, "work of an ended run stays in the schedule until it is looked at");
-        }
         match failure {
             None => {
                 tracing::debug!(run.id = %run, function.slug = %loaded.function.slug, "run ended")

@@ -40,6 +40,8 @@ pub struct Commit {
     pub drop_work: Vec<WorkId>,
     /// Waits stored by an earlier commit that look back once more, if they are still there; see `Committed::fresh_waits`.
     pub look_again: Vec<Wait>,
+    /// Stored events that are matched with the waits once more; nothing else of them is looked at.
+    pub match_again: Vec<NewEvent>,
 }
 
 /// Permission to record the outcome of a piece of work.
@@ -244,6 +246,7 @@ impl Commit {
             + self.work.len()
             + self.waits.len()
             + self.look_again.len()
+            + self.match_again.len()
             + 2
     }
 }

@@ -2,7 +2,7 @@
 
 use inngest_core::{
     event::Event,
-    ids::{EnvId, EventId},
+    ids::{EnvId, EventId, OrgId},
     page::{Page, PageRequest},
     time::Timestamp,
 };
@@ -11,7 +11,8 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use crate::{
     Error, Store,
     entity::event,
-    rows::{event_of, event_uuid, uuid_of},
+    matching::LATE,
+    rows::{event_of, event_uuid, first_id, uuid_of},
 };
 
 /// Which events to list, newest first.
@@ -27,6 +28,14 @@ pub struct ListEvents {
     pub until: Option<Timestamp>,
     /// Which part.
     pub page: PageRequest,
+}
+
+/// An event with whose it is.
+pub type TenantEvent = (OrgId, EnvId, Event);
+
+fn of_tenant(row: event::Model) -> TenantEvent {
+    let (org, env) = (OrgId::from_raw(row.org_id), EnvId::from_raw(row.env_id));
+    (org, env, event_of(row))
 }
 
 impl Store {
@@ -45,6 +54,53 @@ impl Store {
             .await
             .map_err(Error::on("events"))?;
         Ok(rows.into_iter().map(event_of).collect())
+    }
+
+    /// One page of the events of all tenants that were accepted since `since`, by id, after `after`. For the second look of waits, which
+    /// serves every tenant. Events whose id does not tell when they were accepted are left out; see [`Store::late_events`].
+    pub async fn recent_events(
+        &self,
+        since: Timestamp,
+        after: Option<EventId>,
+        limit: u64,
+    ) -> Result<Vec<TenantEvent>, Error> {
+        let after = after.map_or_else(|| first_id(since.minus(LATE)), event_uuid);
+        let rows = event::Entity::find()
+            .filter(event::Column::Id.gt(after))
+            .order_by_asc(event::Column::Id)
+            .limit(limit)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("events"))?;
+        Ok(rows.into_iter().map(of_tenant).collect())
+    }
+
+    /// Events of all tenants that were accepted since `since` and whose id does not tell so, at most `limit`, oldest first. There are few.
+    pub async fn late_events(
+        &self,
+        since: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<TenantEvent>, Error> {
+        let rows = event::Entity::find()
+            .filter(event::Column::Late.eq(true))
+            .filter(event::Column::ReceivedAt.gte(since.as_millis()))
+            .order_by_asc(event::Column::ReceivedAt)
+            .limit(limit)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("events"))?;
+        Ok(rows.into_iter().map(of_tenant).collect())
+    }
+
+    /// When the last event was accepted, as its id tells; none when there is no event.
+    pub async fn last_event_at(&self) -> Result<Option<Timestamp>, Error> {
+        let row = event::Entity::find()
+            .filter(event::Column::Late.eq(false))
+            .order_by_desc(event::Column::Id)
+            .one(self.reader())
+            .await
+            .map_err(Error::on("events"))?;
+        Ok(row.map(|row| Timestamp::from_millis(row.received_at)))
     }
 
     /// One page of events, newest first. Uses `events_by_env` or, with names, `events_by_name`.

@@ -81,7 +81,7 @@ pub use commit::{
 };
 pub use committer::CommitCounters;
 pub use error::Error;
-pub use events::ListEvents;
+pub use events::{ListEvents, TenantEvent};
 pub use matching::Matcher;
 pub use migrate::Migrator;
 pub use open::{Place, StoreSettings, Writers};
@@ -93,6 +93,7 @@ pub struct Store {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     commits: committer::Committer,
+    writers: Writers,
     statements: Arc<AtomicU64>,
     /// Deletes the files of a throw-away database with the last handle.
     _scratch: Option<Arc<tempfile::TempDir>>,
@@ -145,6 +146,11 @@ impl Store {
     /// Transactions of the group commit so far.
     pub fn transactions(&self) -> u64 {
         self.commits.counters().transactions.load(Ordering::Relaxed)
+    }
+
+    /// Whether other processes write to the same database.
+    pub fn writers(&self) -> Writers {
+        self.writers
     }
 
     /// What the group commit has met so far.

@@ -204,7 +204,7 @@ async fn find_waits(
 }
 
 /// How far the time in an event's id may be from the time of its acceptance before the event counts as late.
-const LATE: Duration = Duration::from_secs(60);
+pub(crate) const LATE: Duration = Duration::from_secs(60);
 
 /// Whether the id of an event does not tell when it was accepted.
 pub(crate) fn is_late(event: &Event) -> bool {

@@ -118,6 +118,7 @@ impl Store {
             reader,
             writer,
             commits,
+            writers: settings.writers,
             statements,
             _scratch: scratch,
         })

@@ -62,7 +62,11 @@ pub(crate) async fn write(
         .filter(|run| run.ended.is_some())
         .map(|run| run.id)
         .collect();
-    let resumed = matching::match_events(tx, matcher, &fresh).await?;
+    let again = good
+        .iter()
+        .flat_map(|(index, commit)| commit.match_again.iter().map(|event| (*index, event)));
+    let matched: Vec<(usize, &NewEvent)> = fresh.iter().copied().chain(again).collect();
+    let resumed = matching::match_events(tx, matcher, &matched).await?;
     for (index, work) in resumed {
         crate::fail_point!("op::wait_matched");
         outcomes[index].work.push(work);

@@ -335,3 +335,32 @@ async fn epochs_of_work_are_read_in_one_statement() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn latest_events_matched_once_more_find_the_waits_that_missed_them() {
+    crate::testing::on_each(async |store| {
+        let wait = event_wait(1, "shop/paid", None);
+        store.must(wait_for(vec![wait.clone()])).await;
+        // As if the event had been under way with the wait: stored, and not matched.
+        let sql = "UPDATE waits SET event_name = 'shop/hidden'";
+        store.behind(sql).await;
+        store
+            .must(send(vec![new_event(10, "shop/paid", "{}")]))
+            .await;
+        store
+            .behind("UPDATE waits SET event_name = 'shop/paid'")
+            .await;
+        let recent = store.recent_events(NOW, None, 10).await.unwrap();
+        assert_eq!(recent.len(), 1);
+        let again = || Commit {
+            match_again: vec![new_event(10, "shop/paid", "{}")],
+            ..Commit::default()
+        };
+        assert_eq!(store.must(again()).await.work.len(), 1);
+        assert!(store.must(again()).await.work.is_empty());
+        assert_eq!(store.rows_of("events").await, 1);
+        let last = store.last_event_at().await.unwrap();
+        assert_eq!(last, Some(at(10)));
+    })
+    .await;
+}

@@ -8,6 +8,7 @@ mod checkpoints;
 mod costs;
 mod cron;
 mod hostile;
+mod processes;
 mod programs;
 mod races;
 mod retries;
