@@ -23,7 +23,7 @@ mod test_support;
 mod memory;
 
 use inngest_core::{
-    ids::{FunctionId, RunId, WorkId},
+    ids::{FunctionId, WorkId},
     job::Work,
     time::{Clock, Timestamp},
 };
@@ -32,7 +32,7 @@ use crate::{
     error::Error,
     limits::PartitionLimits,
     memory::MemoryQueue,
-    model::{Enqueued, Lease, Look, QueueSettings, QueueStats, Settled, Verdict},
+    model::{Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
 };
 
 /// The schedule. Cheap to clone; clones share everything.
@@ -62,6 +62,17 @@ impl Queue {
         }
     }
 
+    /// Like [`Queue::enqueue`] for rows that were read from the durable list a moment ago and may be gone by now: leases on them say
+    /// `unsure`.
+    ///
+    /// # Errors
+    /// As for [`Queue::enqueue`].
+    pub async fn refill(&self, work: &[Work]) -> Result<Enqueued, Error> {
+        match &self.0 {
+            Backend::Memory(queue) => queue.refill(work),
+        }
+    }
+
     /// Forgets entries, for example of a run that ended. Unknown ids are fine. What is leased is forgotten when its lease ends.
     ///
     /// # Errors
@@ -69,16 +80,6 @@ impl Queue {
     pub async fn remove(&self, ids: &[WorkId]) -> Result<(), Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.remove(ids),
-        }
-    }
-
-    /// Forgets all entries of a run, as [`Queue::remove`] does.
-    ///
-    /// # Errors
-    /// None in memory.
-    pub async fn remove_run(&self, run: RunId) -> Result<(), Error> {
-        match &self.0 {
-            Backend::Memory(queue) => queue.remove_run(run),
         }
     }
 
@@ -184,7 +185,27 @@ impl Queue {
     }
 
     /// Figures of this instant. Walks partitions, not entries.
-    pub fn stats(&self) -> QueueStats {
+    ///
+    /// # Errors
+    /// None in memory.
+    pub async fn stats(&self) -> Result<QueueStats, Error> {
+        match &self.0 {
+            Backend::Memory(queue) => Ok(queue.stats()),
+        }
+    }
+
+    /// Figures of up to `max` partitions, those with the most due entries first.
+    ///
+    /// # Errors
+    /// None in memory.
+    pub async fn partitions(&self, max: usize) -> Result<Vec<PartitionStats>, Error> {
+        match &self.0 {
+            Backend::Memory(queue) => Ok(queue.partitions(max)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stats_in_memory(&self) -> QueueStats {
         match &self.0 {
             Backend::Memory(queue) => queue.stats(),
         }

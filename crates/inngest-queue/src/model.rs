@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use inngest_core::{job::Work, time::Timestamp};
+use inngest_core::{
+    ids::{FunctionId, WorkId},
+    job::Work,
+    time::Timestamp,
+};
 
 /// How a schedule behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,9 @@ pub struct Lease {
     pub expires_at: Timestamp,
     /// Whether an earlier holder vanished without settling. It may still write, so raise the epoch in the durable list first.
     pub lost: bool,
+    /// Whether the row may be gone by now: the entry comes from a reading of the list, or from a schedule that others fill as well. Look
+    /// before working on it.
+    pub unsure: bool,
     /// How many holders of this work have panicked.
     pub crashes: u32,
     /// Set by the worker pool when the holders have panicked too often: end it (fail its run) instead of trying once more.
@@ -62,6 +69,8 @@ pub enum Verdict {
     Done {
         /// Other work that the outcome made necessary, to be added in the same step.
         next: Vec<Work>,
+        /// Other work that the outcome made needless, to be forgotten in the same step.
+        remove: Vec<WorkId>,
         /// Work that this worker would go on with at once, in the same slot if limits still admit it. It is added like `next` if not.
         continue_with: Option<Work>,
     },
@@ -79,6 +88,7 @@ impl Verdict {
     pub fn done() -> Self {
         Self::Done {
             next: Vec::new(),
+            remove: Vec::new(),
             continue_with: None,
         }
     }
@@ -131,4 +141,39 @@ pub struct QueueStats {
     pub crashes: u64,
     /// How often a waiter was woken to look again, ever. Stands still while nothing happens.
     pub wakeups: u64,
+}
+
+/// Figures of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Whose work it is.
+    pub function: FunctionId,
+    /// Due and admitted, waiting for a worker.
+    pub ready: usize,
+    /// Due, but held back by a limit.
+    pub backlog: usize,
+    /// Held by workers.
+    pub leased: usize,
+    /// Due time of the entry that has waited longest among those that come next.
+    pub oldest_due: Option<Timestamp>,
+}
+
+impl PartitionStats {
+    pub(crate) fn of(function: FunctionId) -> Self {
+        Self {
+            function,
+            ready: 0,
+            backlog: 0,
+            leased: 0,
+            oldest_due: None,
+        }
+    }
+
+    /// Those that are not empty, at most `max`, the deepest first.
+    pub(crate) fn deepest(mut all: Vec<Self>, max: usize) -> Vec<Self> {
+        all.retain(|one| one.ready + one.backlog + one.leased > 0);
+        all.sort_unstable_by_key(|one| (std::cmp::Reverse(one.ready + one.backlog), one.function));
+        all.truncate(max);
+        all
+    }
 }

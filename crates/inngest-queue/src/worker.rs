@@ -363,11 +363,13 @@ fn without_continuing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Done {
             mut next,
+            remove,
             continue_with,
         } => {
             next.extend(continue_with);
             Verdict::Done {
                 next,
+                remove,
                 continue_with: None,
             }
         }

@@ -113,7 +113,7 @@ async fn no_more_handlers_run_at_once_than_allowed() {
         .run(handler, until(|| done.load(Ordering::SeqCst) == 40))
         .await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    assert_eq!(bench.queue.stats().entries, 0);
+    assert_eq!(bench.queue.stats_in_memory().entries, 0);
 }
 
 #[tokio::test]
@@ -134,20 +134,20 @@ async fn panicking_item_is_tried_again_later_and_poisoned_after_five_panics() {
     };
     let script = async {
         for crashes in 1..=5 {
-            until(|| bench.queue.stats().crashes == crashes).await;
-            assert_eq!(bench.queue.stats().leased, 0);
+            until(|| bench.queue.stats_in_memory().crashes == crashes).await;
+            assert_eq!(bench.queue.stats_in_memory().leased, 0);
             bench.advance(SECOND * 2_u32.pow(crashes as u32 - 1) - Duration::from_millis(1));
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
             assert_eq!(
-                bench.queue.stats().delayed,
+                bench.queue.stats_in_memory().delayed,
                 1,
                 "the pause doubles each time"
             );
             bench.advance(Duration::from_millis(1));
         }
-        until(|| bench.queue.stats().entries == 0).await;
+        until(|| bench.queue.stats_in_memory().entries == 0).await;
     };
     bench.run(handler, script).await;
     let mut seen = seen;
@@ -177,9 +177,9 @@ async fn panic_before_the_first_await_is_caught_too() {
         async { Verdict::done() }
     };
     let script = async {
-        until(|| bench.queue.stats().crashes == 1).await;
+        until(|| bench.queue.stats_in_memory().crashes == 1).await;
         bench.advance(SECOND);
-        until(|| bench.queue.stats().entries == 0).await;
+        until(|| bench.queue.stats_in_memory().entries == 0).await;
     };
     bench.run(handler, script).await;
 }
@@ -201,7 +201,7 @@ async fn lease_is_kept_while_the_handler_works_even_when_the_process_was_held_up
         }
     };
     let script = async {
-        until(|| bench.queue.stats().leased == 1).await;
+        until(|| bench.queue.stats_in_memory().leased == 1).await;
         for by in [10, 20, 29, 3_600, 86_400] {
             bench.advance(by * SECOND);
             for _ in 0..10 {
@@ -210,10 +210,10 @@ async fn lease_is_kept_while_the_handler_works_even_when_the_process_was_held_up
         }
         assert!(bench.queue.try_lease(1).await.unwrap().leases.is_empty());
         finish.cancel();
-        until(|| bench.queue.stats().entries == 0).await;
+        until(|| bench.queue.stats_in_memory().entries == 0).await;
     };
     bench.run(handler, script).await;
-    let stats = bench.queue.stats();
+    let stats = bench.queue.stats_in_memory();
     assert_eq!((stats.expired, stats.crashes), (0, 0));
 }
 
@@ -233,18 +233,18 @@ async fn handler_of_a_lost_lease_is_dropped_and_its_place_is_free() {
         }
     };
     let script = async {
-        until(|| bench.queue.stats().leased == 1).await;
+        until(|| bench.queue.stats_in_memory().leased == 1).await;
         bench.clock.advance(30 * SECOND);
         let taken = bench.queue.try_lease(1).await.unwrap().leases.remove(0);
         assert!(taken.lost);
         bench.queue.kick();
         assert_eq!(hears.recv().await, Some("dropped"));
         bench.add([2]).await;
-        until(|| bench.queue.stats().entries == 1).await;
+        until(|| bench.queue.stats_in_memory().entries == 1).await;
         bench.queue.settle(taken, Verdict::done()).await.unwrap();
     };
     bench.run(handler, script).await;
-    assert_eq!(bench.queue.stats().entries, 0);
+    assert_eq!(bench.queue.stats_in_memory().entries, 0);
 }
 
 #[tokio::test]
@@ -270,13 +270,17 @@ async fn worker_goes_on_in_place_under_a_limit_of_one() {
             async move {
                 Verdict::Done {
                     next: Vec::new(),
+                    remove: Vec::new(),
                     continue_with: next,
                 }
             }
         }
     };
     bench
-        .run(handler, until(|| bench.queue.stats().entries == 0))
+        .run(
+            handler,
+            until(|| bench.queue.stats_in_memory().entries == 0),
+        )
         .await;
     assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4, 50]);
 }
@@ -296,12 +300,13 @@ async fn stop_waits_for_handlers_and_does_not_go_on_in_place() {
             }
             Verdict::Done {
                 next: Vec::new(),
+                remove: Vec::new(),
                 continue_with: Some(item(2)),
             }
         }
     };
     bench.run(handler, bench.stop.cancelled()).await;
-    let stats = bench.queue.stats();
+    let stats = bench.queue.stats_in_memory();
     assert_eq!(
         (stats.entries, stats.leased, stats.ready, stats.crashes),
         (2, 0, 2, 0)
@@ -328,7 +333,7 @@ async fn handlers_that_outlast_the_grace_are_dropped_and_their_work_given_back()
         handler,
     );
     let script = async {
-        until(|| bench.queue.stats().leased == 2).await;
+        until(|| bench.queue.stats_in_memory().leased == 2).await;
         bench.stop.cancel();
     };
     tokio::join!(pool, script);
@@ -336,7 +341,7 @@ async fn handlers_that_outlast_the_grace_are_dropped_and_their_work_given_back()
         (hears.try_recv(), hears.try_recv()),
         (Ok("dropped"), Ok("dropped"))
     );
-    let stats = bench.queue.stats();
+    let stats = bench.queue.stats_in_memory();
     assert_eq!((stats.ready, stats.leased), (3, 0));
     assert!(!bench.queue.try_lease(1).await.unwrap().leases[0].lost);
 }
@@ -355,10 +360,10 @@ async fn idle_pool_wakes_once_for_its_last_lease_and_then_never() {
         Verdict::done()
     });
     let script = async {
-        until(|| queue.stats().entries == 0).await;
+        until(|| queue.stats_in_memory().entries == 0).await;
         // Real time, many times the length of a lease: the absence of a wake-up can only be waited for.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let wakeups = queue.stats().wakeups;
+        let wakeups = queue.stats_in_memory().wakeups;
         assert!(wakeups <= 3, "{wakeups} wake-ups of an idle pool");
         stop.cancel();
     };

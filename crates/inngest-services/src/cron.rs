@@ -136,6 +136,7 @@ impl Engine {
                     self.announce(&committed, drafts).await;
                     return Ok(Verdict::Done {
                         next: committed.work,
+                        remove: Vec::new(),
                         continue_with: None,
                     });
                 }

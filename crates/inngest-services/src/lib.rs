@@ -254,7 +254,7 @@ impl Services {
             database_connected: self.0.store.ping().await.is_ok(),
             schedule: "embedded",
             ready: self.0.ready.load(Ordering::Relaxed),
-            depth: self.0.queue.stats().entries,
+            depth: self.0.queue.stats().await.map_or(0, |stats| stats.entries),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -1,7 +1,7 @@
 //! Recording a decision: draft it, commit it, and decide again when the run has changed meanwhile.
 
 use inngest_core::{
-    ids::{RunId, WaitId},
+    ids::{RunId, WaitId, WorkId},
     job::Work,
     run::{
         decide::{Decision, Effect, Ending, Fate, engine_failure},
@@ -46,6 +46,8 @@ pub(crate) enum Recorded {
     /// It is durable. Other work for the schedule, the work to go on with, and the work that is tried again.
     Done {
         next: Vec<Work>,
+        /// Work that is needless by now.
+        remove: Vec<WorkId>,
         goes_on_with: Option<Work>,
         retry: Option<Work>,
     },
@@ -64,11 +66,12 @@ impl Recorded {
             } => Verdict::RetryAt { work },
             Self::Done {
                 next,
+                remove,
                 goes_on_with,
                 retry: None,
-                ..
             } => Verdict::Done {
                 next,
+                remove,
                 continue_with: goes_on_with,
             },
             Self::Replaced | Self::Ended => Verdict::done(),
@@ -127,6 +130,7 @@ impl Engine {
             {
                 return Ok(Recorded::Done {
                     next: Vec::new(),
+                    remove: Vec::new(),
                     goes_on_with: None,
                     retry: None,
                 });
@@ -154,8 +158,7 @@ impl Engine {
                         "exec::after_commit"
                     });
                     self.announce(&committed, children).await;
-                    self.unschedule(&[committed.removed, dropped].concat())
-                        .await;
+                    let remove = [committed.removed, dropped].concat();
                     if let Some(run) = &run {
                         self.hint_progress(run);
                         self.cells.weigh(run_id, run.weight());
@@ -164,7 +167,9 @@ impl Engine {
                         self.after_end(run_id, record.loaded, failure);
                     }
                     *held = run;
-                    return Ok(self.sort(cell, run_id, committed.work, retry, ended));
+                    let recorded = self.sort(cell, run_id, committed.work, retry, ended);
+                    let has_verdict = record.work.is_some() && !record.goes_on;
+                    return Ok(self.with_removed(recorded, remove, has_verdict).await);
                 }
                 Err(Refused::RunChanged) => {
                     Counters::add(&self.counters.conflicts, 1);
@@ -237,9 +242,28 @@ impl Engine {
             .map(|position| next.remove(position));
         Recorded::Done {
             next,
+            remove: Vec::new(),
             goes_on_with,
             retry,
         }
+    }
+
+    /// Has the schedule forget what the commit made needless: together with the verdict of a worker, or at once where there is none.
+    async fn with_removed(
+        &self,
+        mut recorded: Recorded,
+        needless: Vec<WorkId>,
+        has_verdict: bool,
+    ) -> Recorded {
+        match &mut recorded {
+            Recorded::Done {
+                remove,
+                retry: None,
+                ..
+            } if has_verdict => *remove = needless,
+            _ => self.unschedule(&needless).await,
+        }
+        recorded
     }
 
     fn after_end(&self, run: RunId, loaded: &Loaded, failure: Option<String>) {

@@ -41,7 +41,7 @@ impl Engine {
             let page = self.store.list_due_work(after, until, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some((last.due_at, last.id));
-            match self.queue.enqueue(&page).await {
+            match self.queue.refill(&page).await {
                 Ok(enqueued) => added += enqueued.added,
                 Err(error) => {
                     warn!(error = %error, "the schedule is full; the rest is left in the database for now");

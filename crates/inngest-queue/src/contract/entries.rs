@@ -3,10 +3,10 @@
 use inngest_core::{ids::WorkId, job::Work};
 
 use crate::{
-    contract::{Bench, SECOND, done, due_in, numbers, run_id},
+    contract::{Bench, SECOND, done, due_in, numbers, of_function},
     error::Error,
     model::{Enqueued, QueueSettings, Verdict},
-    test_support::{START, item, number},
+    test_support::{START, function_id, item, number},
 };
 
 pub(super) async fn same_id_is_one_entry(bench: Bench) {
@@ -186,38 +186,72 @@ pub(super) async fn removed_work_is_not_leased(bench: Bench) {
         .expect("unknown ids are fine");
     bench.advance(SECOND);
     assert_eq!(numbers(&bench.lease_all().await), [3]);
-    assert_eq!(bench.queue.stats().entries, 1);
+    assert_eq!(bench.stats().await.entries, 1);
 }
 
-pub(super) async fn removed_run_takes_all_its_work(bench: Bench) {
-    let of_run = |work: Work, run| Work {
-        run: Some(run_id(run)),
-        ..work
+pub(super) async fn outcome_removes_what_it_made_needless(bench: Bench) {
+    bench
+        .add(&[item(1), item(2), due_in(3, SECOND), item(4)])
+        .await;
+    let mut leases = bench.lease_all().await;
+    let verdict = Verdict::Done {
+        next: vec![item(5)],
+        remove: [2, 3, 9].map(|id| item(id).id).to_vec(),
+        continue_with: None,
     };
+    bench.settle(leases.remove(0), verdict).await;
+    // What is leased is removed when its lease ends.
+    bench.settle(leases.remove(0), Verdict::Release).await;
+    bench.advance(SECOND);
+    assert_eq!(numbers(&bench.lease_all().await), [5]);
+    assert_eq!(bench.stats().await.entries, 2);
+}
+
+pub(super) async fn refill_marks_what_it_adds(bench: Bench) {
+    bench.add(&[item(1)]).await;
+    let refilled = bench.queue.refill(&[item(1), item(2)]).await;
+    let refilled = refilled.expect("there is room");
+    assert_eq!((refilled.added, refilled.known), (1, 1));
+    let leases = bench.lease_all().await;
+    assert_eq!(numbers(&leases), [1, 2]);
+    assert!(leases[1].unsure, "the row was read some time ago");
+}
+
+pub(super) async fn partitions_tell_their_depth(bench: Bench) {
+    bench.limit(2, 1).await;
     bench
         .add(&[
-            of_run(item(1), 1),
-            of_run(item(2), 2),
-            of_run(due_in(3, SECOND), 1),
-            of_run(item(4), 1),
+            item(1),
+            of_function(2, 2),
+            of_function(3, 2),
+            of_function(4, 2),
+            due_in(5, SECOND),
         ])
         .await;
-    let lease = bench.lease_one().await;
-    assert_eq!(number(&lease), 1);
-    bench
-        .queue
-        .remove_run(run_id(1))
-        .await
-        .expect("the schedule answers");
-    bench
-        .queue
-        .remove_run(run_id(7))
-        .await
-        .expect("unknown runs are fine");
-    bench.settle(lease, Verdict::Release).await;
-    bench.advance(SECOND);
-    assert_eq!(numbers(&bench.lease_all().await), [2]);
-    assert_eq!(bench.queue.stats().entries, 1);
+    // Neither partition has been served, so either may go first.
+    let mut leased = numbers(&bench.lease_all().await);
+    leased.sort_unstable();
+    assert_eq!(leased, [1, 2]);
+    let all = bench.queue.partitions(10).await;
+    let all = all.expect("the schedule answers");
+    let figures = all.iter().map(|one| {
+        (
+            one.function,
+            one.ready,
+            one.backlog,
+            one.leased,
+            one.oldest_due,
+        )
+    });
+    assert_eq!(
+        figures.collect::<Vec<_>>(),
+        [
+            (function_id(2), 0, 2, 1, Some(START)),
+            (function_id(1), 0, 0, 1, None)
+        ]
+    );
+    let one = bench.queue.partitions(1).await;
+    assert_eq!(one.expect("the schedule answers").len(), 1);
 }
 
 pub(super) async fn leased_work_that_is_removed_goes_when_settled(bench: Bench) {
@@ -240,7 +274,7 @@ pub(super) async fn leased_work_that_is_removed_goes_when_settled(bench: Bench) 
             "the holder may finish"
         );
         bench.settle(lease, verdict).await;
-        assert_eq!(bench.queue.stats().entries, 0);
+        assert_eq!(bench.stats().await.entries, 0);
     }
     bench.add(&[item(4)]).await;
     let lease = bench.lease_one().await;

@@ -36,7 +36,7 @@ pub(super) async fn expired_lease_is_taken_over_once(bench: Bench) {
         bench.lease_one().await.lost,
         "until somebody settles it, the first holder may still write"
     );
-    assert_eq!(bench.queue.stats().expired, 1);
+    assert_eq!(bench.stats().await.expired, 1);
 }
 
 pub(super) async fn extended_lease_is_kept(bench: Bench) {
@@ -61,6 +61,7 @@ pub(super) async fn settling_a_lost_lease_still_adds_what_follows(bench: Bench) 
     let _second = bench.lease_one().await;
     let verdict = Verdict::Done {
         next: vec![item(2)],
+        remove: Vec::new(),
         continue_with: Some(item(3)),
     };
     let settled = bench.settle(first, verdict).await;
@@ -103,7 +104,7 @@ pub(super) async fn retry_comes_at_its_time_with_its_epoch(bench: Bench) {
             .beyond,
         1
     );
-    assert_eq!(bench.queue.stats().entries, 0);
+    assert_eq!(bench.stats().await.entries, 0);
 }
 
 pub(super) async fn outcome_adds_what_follows(bench: Bench) {
@@ -131,6 +132,7 @@ pub(super) async fn worker_goes_on_in_place(bench: Bench) {
     for id in 11..14 {
         let verdict = Verdict::Done {
             next: vec![item(id + 100)],
+            remove: Vec::new(),
             continue_with: Some(item(id)),
         };
         lease = bench
@@ -147,6 +149,7 @@ pub(super) async fn worker_goes_on_in_place(bench: Bench) {
     };
     let verdict = Verdict::Done {
         next: Vec::new(),
+        remove: Vec::new(),
         continue_with: Some(wake),
     };
     lease = bench
@@ -161,6 +164,7 @@ pub(super) async fn worker_goes_on_in_place(bench: Bench) {
     );
     let verdict = Verdict::Done {
         next: Vec::new(),
+        remove: Vec::new(),
         continue_with: Some(item(21)),
     };
     assert_eq!(
@@ -168,7 +172,7 @@ pub(super) async fn worker_goes_on_in_place(bench: Bench) {
         None,
         "there is no slot to go on in"
     );
-    assert_eq!(bench.queue.stats().backlog, 4, "it waits like any other");
+    assert_eq!(bench.stats().await.backlog, 4, "it waits like any other");
 }
 
 pub(super) async fn going_on_in_place_respects_a_lowered_limit(bench: Bench) {
@@ -178,6 +182,7 @@ pub(super) async fn going_on_in_place_respects_a_lowered_limit(bench: Bench) {
     bench.limit(1, 1).await;
     let go_on = |id| Verdict::Done {
         next: Vec::new(),
+        remove: Vec::new(),
         continue_with: Some(item(id)),
     };
     assert_eq!(
@@ -199,6 +204,7 @@ pub(super) async fn known_work_is_not_continued_twice(bench: Bench) {
     let lease = bench.lease_one().await;
     let verdict = |work| Verdict::Done {
         next: Vec::new(),
+        remove: Vec::new(),
         continue_with: Some(work),
     };
     assert_eq!(bench.settle(lease, verdict(item(2))).await.continued, None);

@@ -107,7 +107,7 @@ pub(super) async fn concurrency_is_never_exceeded_and_slots_come_back(bench: Ben
     bench.add(&[of_function(9, 2)]).await;
     let mut leases = bench.lease_all().await;
     assert_eq!(numbers(&leases), [1, 9, 2]);
-    let stats = bench.queue.stats();
+    let stats = bench.stats().await;
     assert_eq!(
         (stats.backlog, stats.ready, stats.leased, stats.partitions),
         (3, 0, 3, 2)

@@ -83,5 +83,5 @@ pub(super) async fn workers_do_everything_once(bench: Bench) {
     let mut ids = done_ids.lock().expect("no handler panics").clone();
     ids.sort_unstable();
     assert_eq!(ids, (0..200).collect::<Vec<u128>>());
-    assert_eq!(bench.queue.stats().entries, 0);
+    assert_eq!(bench.stats().await.entries, 0);
 }

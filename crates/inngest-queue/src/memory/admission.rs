@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use inngest_core::{ids::FunctionId, time::Timestamp};
 use slab::Slab;
 
-use crate::limits::{AdmissionKeys, PartitionLimits};
+use crate::{
+    limits::{AdmissionKeys, PartitionLimits},
+    model::PartitionStats,
+};
 
 /// An entry's number in the table of entries.
 pub(super) type EntryNo = usize;
@@ -231,6 +234,31 @@ impl Admission {
             );
         }
         depth
+    }
+
+    /// Figures of up to `max` partitions with entries, those with the most due entries first.
+    pub(super) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
+        let mut found: HashMap<PartitionNo, PartitionStats> = HashMap::new();
+        for (lane_no, lane) in &self.lanes {
+            let partition = &self.partitions[lane.partition];
+            let stats = found
+                .entry(lane.partition)
+                .or_insert_with(|| PartitionStats::of(partition.function));
+            stats.leased += lane.leased;
+            let Some((head, _)) = lane.waiting.first_key_value() else {
+                continue;
+            };
+            match self.full_group(lane_no) {
+                Some(_) => stats.backlog += lane.waiting.len(),
+                None => stats.ready += lane.waiting.len(),
+            }
+            stats.oldest_due = Some(
+                stats
+                    .oldest_due
+                    .map_or(head.due_at, |oldest| oldest.min(head.due_at)),
+            );
+        }
+        PartitionStats::deepest(found.into_values().collect(), max)
     }
 
     #[cfg(test)]

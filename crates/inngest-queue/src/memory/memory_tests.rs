@@ -32,7 +32,7 @@ fn manual() -> (Queue, Clock) {
 
 #[tokio::test]
 async fn memory_backend_shows_every_rule() {
-    contract::every_rule(Queue::memory).await;
+    contract::every_rule(async |clock, settings| Queue::memory(clock, settings)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +45,7 @@ async fn idle_schedule_wakes_nobody() {
         tokio::time::advance(SECOND).await;
         assert!(waiting.as_mut().now_or_never().is_none());
     }
-    assert_eq!(queue.stats().wakeups, 0);
+    assert_eq!(queue.stats_in_memory().wakeups, 0);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn timer_wakes_one_look_when_the_work_is_due() {
     let leases = queue.lease(1).await.unwrap();
     assert_eq!(number(&leases[0]), 1);
     assert!(
-        queue.stats().wakeups <= 2,
+        queue.stats_in_memory().wakeups <= 2,
         "the timer's grain may cost one more look"
     );
 }
@@ -178,6 +178,7 @@ async fn many_threads_lease_every_item_once() {
                     });
                     let verdict = Verdict::Done {
                         next: child.into_iter().collect(),
+                        remove: Vec::new(),
                         continue_with: None,
                     };
                     queue.settle(lease, verdict).await.unwrap();
@@ -200,6 +201,6 @@ async fn many_threads_lease_every_item_once() {
     let mut seen = seen.lock().unwrap().clone();
     seen.sort_unstable();
     assert_eq!(seen, (0..ITEMS).collect::<Vec<_>>());
-    let stats = queue.stats();
+    let stats = queue.stats_in_memory();
     assert_eq!((stats.entries, stats.leased, stats.backlog), (0, 0, 0));
 }

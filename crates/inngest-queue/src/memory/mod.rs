@@ -13,7 +13,7 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{FunctionId, RunId, WorkId},
+    ids::{FunctionId, WorkId},
     job::Work,
     time::{Clock, Timestamp},
 };
@@ -22,8 +22,8 @@ use tokio::sync::Notify;
 use crate::{
     error::Error,
     limits::PartitionLimits,
-    memory::state::State,
-    model::{Enqueued, Lease, Look, QueueSettings, QueueStats, Settled, Verdict},
+    memory::state::{Source, State},
+    model::{Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
 };
 
 #[derive(Clone, Debug)]
@@ -69,16 +69,15 @@ impl MemoryQueue {
     }
 
     pub(crate) fn enqueue(&self, work: &[Work]) -> Result<Enqueued, Error> {
-        self.change(|state, now| state.enqueue(work, now))
+        self.change(|state, now| state.enqueue(work, Source::Commit, now))
+    }
+
+    pub(crate) fn refill(&self, work: &[Work]) -> Result<Enqueued, Error> {
+        self.change(|state, now| state.enqueue(work, Source::Refill, now))
     }
 
     pub(crate) fn remove(&self, ids: &[WorkId]) -> Result<(), Error> {
         self.change(|state, _| state.remove(ids));
-        Ok(())
-    }
-
-    pub(crate) fn remove_run(&self, run: RunId) -> Result<(), Error> {
-        self.change(|state, _| state.remove_run(run));
         Ok(())
     }
 
@@ -173,6 +172,10 @@ impl MemoryQueue {
             wakeups: shared.looked_again,
             ..shared.state.stats()
         }
+    }
+
+    pub(crate) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
+        self.lock().state.partitions(max)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use inngest_core::{
-    ids::{FunctionId, RunId, WorkId},
+    ids::{FunctionId, WorkId},
     job::Work,
     time::Timestamp,
 };
@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     limits::{AdmissionKeys, PartitionLimits},
     memory::admission::{Admission, EntryNo, LaneNo, Order},
-    model::{Enqueued, Lease, QueueSettings, QueueStats, Settled, Verdict},
+    model::{Enqueued, Lease, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
 };
 
 /// Entries that become due and are moved in one go, so that ten thousand sleepers do not hold the lock for long.
@@ -24,8 +24,6 @@ pub(super) struct State {
     settings: QueueSettings,
     entries: Slab<Entry>,
     by_id: HashMap<WorkId, EntryNo>,
-    /// First entry of each run; the others are linked to it.
-    by_run: HashMap<RunId, EntryNo>,
     delayed: BTreeSet<(Timestamp, u64, EntryNo)>,
     leased: BTreeSet<(Timestamp, u64, EntryNo)>,
     admission: Admission,
@@ -44,11 +42,10 @@ struct Entry {
     /// When it may be leased; later than `work.due_at` after a crash.
     ready_at: Timestamp,
     place: Place,
-    /// Neighbours in the list of the run's entries.
-    run_before: Option<EntryNo>,
-    run_after: Option<EntryNo>,
     lost: bool,
     crashes: u32,
+    /// See [`Lease::unsure`].
+    unsure: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +76,15 @@ enum After {
     Replaced(Box<(Work, AdmissionKeys)>),
 }
 
+/// Who offers a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Whoever has just committed it.
+    Commit,
+    /// Whoever has read it, some time ago.
+    Refill,
+}
+
 /// What became of one offered row.
 pub(super) enum Offered {
     Added,
@@ -94,7 +100,6 @@ impl State {
             settings,
             entries: Slab::new(),
             by_id: HashMap::new(),
-            by_run: HashMap::new(),
             delayed: BTreeSet::new(),
             leased: BTreeSet::new(),
             admission: Admission::default(),
@@ -119,11 +124,16 @@ impl State {
         }
     }
 
-    pub(super) fn enqueue(&mut self, work: &[Work], now: Timestamp) -> Result<Enqueued, Error> {
+    pub(super) fn enqueue(
+        &mut self,
+        work: &[Work],
+        source: Source,
+        now: Timestamp,
+    ) -> Result<Enqueued, Error> {
         let mut counts = Enqueued::default();
         let mut left_out = 0;
         for work in work {
-            match self.offer(work.clone(), AdmissionKeys::of(work), now) {
+            match self.offer(work.clone(), AdmissionKeys::of(work), source, now) {
                 Offered::Added => counts.added += 1,
                 Offered::Replaced => counts.replaced += 1,
                 Offered::Known => counts.known += 1,
@@ -143,14 +153,6 @@ impl State {
             if let Some(&entry_no) = self.by_id.get(id) {
                 self.remove_entry(entry_no);
             }
-        }
-    }
-
-    pub(super) fn remove_run(&mut self, run: RunId) {
-        let mut next = self.by_run.get(&run).copied();
-        while let Some(entry_no) = next {
-            next = self.entries[entry_no].run_after;
-            self.remove_entry(entry_no);
         }
     }
 
@@ -209,11 +211,13 @@ impl State {
         match verdict {
             Verdict::Done {
                 next,
+                remove,
                 continue_with,
             } => {
                 if let Some((entry_no, after)) = ended {
                     self.apply(entry_no, after.or(Fate::Forget), now, &mut settled);
                 }
+                self.remove(&remove);
                 for work in next {
                     self.offer_counted(work, now, &mut settled);
                 }
@@ -263,6 +267,10 @@ impl State {
         self.admission.set_limits(function, limits);
     }
 
+    pub(super) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
+        self.admission.partitions(max)
+    }
+
     pub(super) fn stats(&self) -> QueueStats {
         let depth = self.admission.depth();
         QueueStats {
@@ -280,7 +288,13 @@ impl State {
         }
     }
 
-    pub(super) fn offer(&mut self, work: Work, keys: AdmissionKeys, now: Timestamp) -> Offered {
+    pub(super) fn offer(
+        &mut self,
+        work: Work,
+        keys: AdmissionKeys,
+        source: Source,
+        now: Timestamp,
+    ) -> Offered {
         let is_beyond = work.due_at > now.plus(self.settings.horizon);
         if let Some(&entry_no) = self.by_id.get(&work.id) {
             let entry = &mut self.entries[entry_no];
@@ -310,7 +324,8 @@ impl State {
             }
             let lost = entry.lost;
             self.remove_entry(entry_no);
-            self.insert(work, keys, lost, now);
+            let entry_no = self.insert(work, keys, lost, now);
+            self.entries[entry_no].unsure = source == Source::Refill;
             return Offered::Replaced;
         }
         if is_beyond {
@@ -321,13 +336,14 @@ impl State {
         if self.entries.len() >= max || timers_are_full {
             return Offered::Full;
         }
-        self.insert(work, keys, false, now);
+        let entry_no = self.insert(work, keys, false, now);
+        self.entries[entry_no].unsure = source == Source::Refill;
         Offered::Added
     }
 
     fn offer_counted(&mut self, work: Work, now: Timestamp, settled: &mut Settled) {
         let keys = AdmissionKeys::of(&work);
-        match self.offer(work, keys, now) {
+        match self.offer(work, keys, Source::Commit, now) {
             Offered::Added | Offered::Replaced | Offered::Known => {}
             Offered::Beyond => settled.beyond += 1,
             Offered::Full => settled.left_out += 1,
@@ -364,6 +380,7 @@ impl State {
             token,
             expires_at,
             lost: entry.lost,
+            unsure: entry.unsure,
             crashes: entry.crashes,
             poisoned: false,
         }
@@ -428,10 +445,11 @@ impl State {
         }
     }
 
-    fn insert(&mut self, work: Work, keys: AdmissionKeys, lost: bool, now: Timestamp) {
+    fn insert(&mut self, work: Work, keys: AdmissionKeys, lost: bool, now: Timestamp) -> EntryNo {
         let entry_no = self.link(work, keys);
         self.entries[entry_no].lost = lost;
         self.place(entry_no, now);
+        entry_no
     }
 
     fn place(&mut self, entry_no: EntryNo, now: Timestamp) {
@@ -476,45 +494,24 @@ impl State {
     /// Adds an entry that is nowhere yet to the table and the indexes.
     fn link(&mut self, work: Work, keys: AdmissionKeys) -> EntryNo {
         self.last_seq += 1;
-        let (id, run) = (work.id, work.run);
+        let id = work.id;
         let entry_no = self.entries.insert(Entry {
             ready_at: work.due_at,
             work,
             keys,
             seq: self.last_seq,
             place: Place::Nowhere,
-            run_before: None,
-            run_after: None,
             lost: false,
             crashes: 0,
+            unsure: false,
         });
         self.by_id.insert(id, entry_no);
-        if let Some(run) = run {
-            let after = self.by_run.insert(run, entry_no);
-            self.entries[entry_no].run_after = after;
-            if let Some(after) = after {
-                self.entries[after].run_before = Some(entry_no);
-            }
-        }
         entry_no
     }
 
     fn unlink(&mut self, entry_no: EntryNo) -> Entry {
         let entry = self.entries.remove(entry_no);
         self.by_id.remove(&entry.work.id);
-        if let Some(after) = entry.run_after {
-            self.entries[after].run_before = entry.run_before;
-        }
-        match (entry.run_before, entry.run_after, entry.work.run) {
-            (Some(before), after, _) => self.entries[before].run_after = after,
-            (None, Some(after), Some(run)) => {
-                self.by_run.insert(run, after);
-            }
-            (None, None, Some(run)) => {
-                self.by_run.remove(&run);
-            }
-            (None, _, None) => {}
-        }
         entry
     }
 }

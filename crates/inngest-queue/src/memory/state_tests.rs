@@ -11,7 +11,6 @@ use inngest_core::{
     job::JobKind,
 };
 use proptest::prelude::*;
-use ulid::Ulid;
 use uuid::Uuid;
 
 use self::model::{Holder, Item, Model};
@@ -34,7 +33,6 @@ enum Step {
         which: usize,
     },
     Remove(u128),
-    RemoveRun(u128),
     Limit {
         function: u128,
         concurrency: Option<u32>,
@@ -81,7 +79,7 @@ fn work(row: Row, now: Timestamp) -> Work {
         env: DEFAULT_ENV,
         kind,
         function: function(function_of(row.id)),
-        run: (!row.id.is_multiple_of(5)).then(|| run(row.id % 4)),
+        run: None,
         step: None,
         due_at: now.plus(Duration::from_secs(row.delay_secs)),
         rank: row.rank,
@@ -93,10 +91,6 @@ fn work(row: Row, now: Timestamp) -> Work {
 
 fn function(number: u128) -> FunctionId {
     FunctionId::from_raw(Uuid::from_u128(number))
-}
-
-fn run(number: u128) -> RunId {
-    RunId::from_raw(Ulid(number))
 }
 
 /// Up to two limits that items of several functions share.
@@ -142,7 +136,6 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0_usize..64, said()).prop_map(|(which, verdict)| Step::Settle { which, verdict }),
         1 => (0_usize..64).prop_map(|which| Step::Extend { which }),
         1 => (0_u128..24).prop_map(Step::Remove),
-        1 => (0_u128..4).prop_map(Step::RemoveRun),
         2 => (0_u128..3, proptest::option::of(0_u32..3)).prop_map(|(function, concurrency)| Step::Limit { function, concurrency }),
     ]
 }
@@ -218,18 +211,6 @@ impl Test {
                 self.state.remove(&[id]);
                 self.model.remove(id);
             }
-            Step::RemoveRun(number) => {
-                self.state.remove_run(run(number));
-                let of_run = |item: &&Item| item.work.run == Some(run(number));
-                let ids: Vec<WorkId> = self
-                    .model
-                    .items
-                    .values()
-                    .filter(of_run)
-                    .map(|item| item.work.id)
-                    .collect();
-                ids.into_iter().for_each(|id| self.model.remove(id));
-            }
             Step::Limit {
                 function: number,
                 concurrency,
@@ -246,8 +227,12 @@ impl Test {
     }
 
     fn offer(&mut self, work: Work) {
-        self.state
-            .offer(work.clone(), self.model.keys(&work), self.now);
+        self.state.offer(
+            work.clone(),
+            self.model.keys(&work),
+            Source::Commit,
+            self.now,
+        );
         self.model.offer(work, self.now);
     }
 
@@ -270,6 +255,7 @@ impl Test {
                 let continue_with = continue_with.map(|row| work(row, now));
                 verdict = Verdict::Done {
                     next: next.into_iter().collect(),
+                    remove: Vec::new(),
                     continue_with,
                 };
             }
@@ -316,6 +302,7 @@ impl Test {
         if let Verdict::Done {
             next,
             continue_with,
+            ..
         } = verdict
         {
             next.into_iter()
@@ -399,11 +386,7 @@ impl Test {
         }
         assert_eq!(self.state.stats().entries, 0);
         assert_eq!(self.state.admission.slots_in_use(), 0);
-        assert!(
-            self.state.by_id.is_empty()
-                && self.state.by_run.is_empty()
-                && self.state.next_at().is_none()
-        );
+        assert!(self.state.by_id.is_empty() && self.state.next_at().is_none());
     }
 }
 
@@ -443,6 +426,7 @@ fn large_backlog_is_worked_off_completely() {
                 now,
             ),
             AdmissionKeys::default(),
+            Source::Commit,
             now,
         );
     }

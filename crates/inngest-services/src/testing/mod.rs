@@ -541,7 +541,8 @@ impl Fixture {
             .complaints(Some(self.now()))
             .await
             .expect("the database answers");
-        let stats = self.services().0.queue.stats();
+        let stats = self.services().0.queue.stats().await;
+        let stats = stats.expect("the schedule in memory always answers");
         if stats.leased > 0 {
             complaints.push(format!("{} leases that nobody gave back", stats.leased));
         }
@@ -609,11 +610,13 @@ fn without_continuing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Done {
             mut next,
+            remove,
             continue_with,
         } => {
             next.extend(continue_with);
             Verdict::Done {
                 next,
+                remove,
                 continue_with: None,
             }
         }

@@ -114,10 +114,16 @@ async fn idle_server_asks_nothing_and_wakes_nobody() {
         }
         let store = fixture.store();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let before = (store.statements(), services.queue().stats().wakeups);
+        let before = (
+            store.statements(),
+            services.queue().stats().await.unwrap().wakeups,
+        );
         // Nothing can be waited for when nothing is to happen.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let after = (store.statements(), services.queue().stats().wakeups);
+        let after = (
+            store.statements(),
+            services.queue().stats().await.unwrap().wakeups,
+        );
         stop.cancel();
         assert_eq!(after.0 - before.0, 0, "statements");
         assert!(after.1 - before.1 <= 1, "wake-ups: {}", after.1 - before.1);

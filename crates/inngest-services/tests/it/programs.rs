@@ -189,7 +189,7 @@ async fn check(program: Vec<Node>, fates: Vec<Fate>) {
             deliver(&fixture, lease, fate, &mut late).await;
             continue;
         }
-        if fixture.services().queue().stats().leased > 0 {
+        if fixture.services().queue().stats().await.unwrap().leased > 0 {
             fixture.advance(LEASE).await;
             continue;
         }
