@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use inngest_config::{AppSettings, Command, DatabaseSettings, Host, Loaded, Settings};
+use inngest_config::{
+    AppSettings, Command, DatabaseSettings, Host, Loaded, ScheduleSettings, Settings,
+};
 use inngest_core::{
     access::Actor,
     ids::{DEFAULT_ENV, DEFAULT_ORG, IdSource},
@@ -20,10 +22,10 @@ use inngest_core::{
 };
 use inngest_devserver::{Scan, WatchSettings, defaults::PORTS, watch_apps};
 use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
-use inngest_queue::{Queue, model::QueueSettings, worker::WorkerSettings};
-use inngest_server::{ConnectionLimits, ServerSettings, router, serve_with};
+use inngest_queue::{Queue, RedisSettings, model::QueueSettings, worker::WorkerSettings};
+use inngest_server::{ConnectionLimits, ServerSettings, probes, router, serve_with};
 use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
-use inngest_state::{Place, Store, StoreSettings};
+use inngest_state::{Place, Store, StoreSettings, Writers};
 
 use crate::{
     banner::banner, chain::chain, data_dir::DataDir, listen::listen, postgres, shutdown,
@@ -79,13 +81,13 @@ async fn serve(
     let is_dev = settings.command == Command::Dev;
     let programs = Programs::default();
     let opened = tokio::select! {
-        opened = open(&settings.database, &programs, tasks) => opened,
+        opened = open(settings, &programs, tasks) => opened,
         // Only what would take long is cut short: a database that does not answer.
         () = stop.cancelled() => return Ok(()),
     };
     let store = opened?;
     let clock = Clock::starting_at(store.now().await?);
-    let queue = Queue::memory(clock.clone(), QueueSettings::default());
+    let queue = schedule(&settings.schedule, clock.clone(), tasks)?;
     let kind = if is_dev {
         ServerKind::Dev
     } else {
@@ -94,7 +96,7 @@ async fn serve(
     let client = AppClient::new(ExecutorSettings::new(kind))?;
     let services = Services::start(Parts {
         store,
-        queue,
+        queue: queue.clone(),
         client: client.clone(),
         clock,
         ids: IdSource::random(),
@@ -105,7 +107,12 @@ async fn serve(
     .await?;
 
     let server_settings = ServerSettings::new(is_dev, stop.clone(), tasks.clone());
-    let router = router(services.clone(), server_settings);
+    let roles = settings.roles;
+    let router = if roles.api {
+        router(services.clone(), server_settings)
+    } else {
+        probes(services.clone(), server_settings)
+    };
     let limits = ConnectionLimits {
         drain_time: settings.engine.drain_timeout,
         ..ConnectionLimits::default()
@@ -115,13 +122,17 @@ async fn serve(
     } else {
         Actor::system(DEFAULT_ORG, DEFAULT_ENV)
     };
-    tasks.spawn(watch_apps(
-        services.clone(),
-        client,
-        actor,
-        watch_settings(&settings.apps, address.port()),
-        stop.clone(),
-    ));
+    services.attend(stop);
+    if roles.scheduler {
+        services.keep_filled(stop.clone());
+        tasks.spawn(watch_apps(
+            services.clone(),
+            client,
+            actor,
+            watch_settings(&settings.apps, address.port()),
+            stop.clone(),
+        ));
+    }
     if is_for_people(settings.log) {
         print(&banner(settings, &own_url(&settings.listen.host, address)))?;
     }
@@ -132,7 +143,11 @@ async fn serve(
     // Apps that are being called send events and report steps meanwhile, so the port closes after the last call has ended.
     let close = CancellationToken::new();
     let working = async {
-        services.work(workers, stop.clone()).await;
+        if roles.worker {
+            services.work(workers, stop.clone()).await;
+        } else {
+            stop.cancelled().await;
+        }
         close.cancel();
     };
     let serving = async {
@@ -141,20 +156,43 @@ async fn serve(
         served
     };
     let (served, ()) = tokio::join!(serving, working);
+    queue.leave().await;
     served.context("could not serve")
 }
 
 async fn open(
-    database: &DatabaseSettings,
+    settings: &Settings,
     programs: &Programs,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Store> {
-    if let DatabaseSettings::Postgres(postgres) = database {
+    if let DatabaseSettings::Postgres(postgres) = &settings.database {
         postgres::wait(postgres.uri.expose()).await?;
     }
-    Store::open(&store_settings(database), programs.matcher(), tasks)
+    Store::open(&store_settings(settings), programs.matcher(), tasks)
         .await
         .map_err(explain)
+}
+
+fn schedule(
+    settings: &ScheduleSettings,
+    clock: Clock,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Queue> {
+    match settings {
+        ScheduleSettings::Memory => Ok(Queue::memory(clock, QueueSettings::default())),
+        ScheduleSettings::Redis { uri, prefix } => {
+            let redis = RedisSettings {
+                prefix: prefix.clone(),
+                ..RedisSettings::at(uri.expose().clone())
+            };
+            Ok(Queue::redis(
+                clock,
+                QueueSettings::default(),
+                &redis,
+                tasks,
+            )?)
+        }
+    }
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -173,8 +211,8 @@ fn own_url(host: &Host, address: SocketAddr) -> String {
     }
 }
 
-fn store_settings(database: &DatabaseSettings) -> StoreSettings {
-    match database {
+fn store_settings(settings: &Settings) -> StoreSettings {
+    match &settings.database {
         DatabaseSettings::Memory => StoreSettings::at(Place::Scratch),
         DatabaseSettings::Sqlite { directory } => {
             StoreSettings::at(Place::Directory(directory.clone()))
@@ -182,6 +220,10 @@ fn store_settings(database: &DatabaseSettings) -> StoreSettings {
         DatabaseSettings::Postgres(postgres) => StoreSettings {
             // One connection is the writer's.
             readers: postgres.max_open - 1,
+            writers: match settings.schedule {
+                ScheduleSettings::Memory => Writers::One,
+                ScheduleSettings::Redis { .. } => Writers::Several,
+            },
             ..StoreSettings::at(Place::Postgres(postgres.uri.expose().clone()))
         },
     }

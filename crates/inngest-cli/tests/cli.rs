@@ -46,7 +46,7 @@ fn wrong_settings_end_with_a_message_and_code_1_wrong_usage_with_2() {
         (
             with_keys(&["--redis-uri", "redis://localhost"]),
             1,
-            "--redis-uri is not available yet in this version",
+            "--redis-uri needs postgres-uri as well",
         ),
         (with_keys(&["--port", "99999"]), 1, "--port is `99999`"),
         (

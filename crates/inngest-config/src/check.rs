@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     AppSettings, DatabaseSettings, EngineSettings, Host, KeySettings, ListenSettings, LogLevel,
-    LogSettings, PostgresSettings, Settings,
+    LogSettings, PostgresSettings, Roles, ScheduleSettings, Settings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -15,6 +15,7 @@ const DEFAULT_PORT: u16 = 8288;
 const DEFAULT_POLL_SECONDS: u64 = 5;
 const DEFAULT_WORKERS: u64 = 100;
 const DEFAULT_SQLITE_DIR: &str = ".inngest";
+const DEFAULT_REDIS_PREFIX: &str = "inngest";
 
 /// Turns values into settings. `None` only if a problem was pushed.
 pub(crate) fn settings(
@@ -35,13 +36,16 @@ pub(crate) fn settings(
     let database = reader.database();
     let keys = reader.keys();
     let log = reader.log();
-    reader.refuse_redis();
+    let schedule = reader.schedule(&database);
+    let roles = reader.roles(&schedule);
     reader.problems.is_empty().then_some(Settings {
         command: inputs.command,
         listen,
         apps,
         engine,
         database,
+        schedule,
+        roles,
         keys,
         log,
     })
@@ -214,15 +218,71 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn refuse_redis(&mut self) {
-        if self.inputs.command == Command::Start
-            && let Some((place, _)) = self.text("redis-uri")
-        {
+    fn schedule(&mut self, database: &DatabaseSettings) -> ScheduleSettings {
+        let uri = self.text("redis-uri");
+        let prefix = self.text("redis-prefix");
+        let (Some((place, uri)), Command::Start) = (uri, self.inputs.command) else {
+            return ScheduleSettings::Memory;
+        };
+        if !matches!(database, DatabaseSettings::Postgres(_)) {
             self.problems.push(Problem::new(
                 place,
-                "is not available yet in this version; leave it out: the schedule is kept in the server's memory and is read from the database again at start",
+                "needs postgres-uri as well: servers that share a schedule share a database, and an SQLite file belongs to one",
             ));
         }
+        let prefix = match prefix {
+            Some((place, prefix)) => {
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+                if prefix.len() > 64 || !prefix.chars().all(is_plain) {
+                    self.problems.push(Problem::new(
+                        place,
+                        "must be up to 64 letters, digits, or any of - _ . :",
+                    ));
+                }
+                prefix
+            }
+            None => DEFAULT_REDIS_PREFIX.to_owned(),
+        };
+        ScheduleSettings::Redis {
+            uri: Secret::new(uri),
+            prefix,
+        }
+    }
+
+    fn roles(&mut self, schedule: &ScheduleSettings) -> Roles {
+        let Some((key, given)) = self
+            .given("role")
+            .filter(|_| self.inputs.command == Command::Start)
+        else {
+            return Roles::ALL;
+        };
+        let mut roles = Roles {
+            api: false,
+            worker: false,
+            scheduler: false,
+        };
+        for text in given.texts.iter().flat_map(|text| text.split(',')) {
+            match text.trim().to_ascii_lowercase().as_str() {
+                "api" => roles.api = true,
+                "worker" => roles.worker = true,
+                "scheduler" => roles.scheduler = true,
+                "" => {}
+                other => self.problems.push(Problem::new(
+                    given.place(key),
+                    format!("is `{other}`, which is none of api, worker, scheduler"),
+                )),
+            }
+        }
+        if !roles.api && !roles.worker && !roles.scheduler {
+            return Roles::ALL;
+        }
+        if roles != Roles::ALL && *schedule == ScheduleSettings::Memory {
+            self.problems.push(Problem::new(
+                given.place(key),
+                "needs redis-uri: without it the schedule is this server's own, and nobody else could do the rest",
+            ));
+        }
+        roles
     }
 
     fn given(&self, name: &'static str) -> Option<(&'static Key, &'a Given)> {

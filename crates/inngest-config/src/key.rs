@@ -250,7 +250,25 @@ pub const KEYS: &[Key] = &[
             "redis-uri",
             Shape::Text,
             START,
-            "Schedule in this Redis; not available yet in this version",
+            "Schedule in this Redis, so that several servers share the work: redis://, rediss:// (TLS), redis-cluster://a,b or redis-sentinel://a,b/master; needs --postgres-uri",
+        )
+    },
+    Key {
+        value_name: "NAME",
+        ..key(
+            "redis-prefix",
+            Shape::Text,
+            START,
+            "Begins the names of all keys in Redis (default inngest); two installations on one Redis need different ones",
+        )
+    },
+    Key {
+        value_name: "ROLE",
+        ..key(
+            "role",
+            Shape::List,
+            START,
+            "What this server does: api (answers requests), worker (calls apps), scheduler (keeps the schedule filled); may be given several times (default: all)",
         )
     },
     Key {

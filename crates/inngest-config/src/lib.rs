@@ -52,6 +52,10 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// Where everything is stored.
     pub database: DatabaseSettings,
+    /// Where it is kept what runs when.
+    pub schedule: ScheduleSettings,
+    /// What this process does.
+    pub roles: Roles,
     /// Who may call.
     pub keys: KeySettings,
     /// What is logged.
@@ -155,6 +159,40 @@ pub struct PostgresSettings {
     pub uri: Secret<String>,
     /// Most connections at once, at least 2. Default 100.
     pub max_open: u32,
+}
+
+/// Where it is kept what runs when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScheduleSettings {
+    /// In this process, which is the only one then.
+    Memory,
+    /// In a Redis that several processes share.
+    Redis {
+        /// The URI, which may hold a password.
+        uri: Secret<String>,
+        /// Begins the names of all keys.
+        prefix: String,
+    },
+}
+
+/// What a process does. All of it by default; several processes that share a Redis can divide it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers requests.
+    pub api: bool,
+    /// Calls apps.
+    pub worker: bool,
+    /// Keeps the schedule filled and the tables tidy.
+    pub scheduler: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Self = Self {
+        api: true,
+        worker: true,
+        scheduler: true,
+    };
 }
 
 /// Who may call. Both are empty in `dev`, which asks nobody for a key.

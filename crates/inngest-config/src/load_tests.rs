@@ -187,7 +187,7 @@ fn all_problems_are_told_at_once_with_their_places() {
         "INNGEST_LOG_LEVEL is `loud`",
         "--port is `70000`, but must be a whole number from 0 to 65535",
         "--sdk-url `ftp://x` must begin with http:// or https://",
-        "--redis-uri is not available yet in this version",
+        "--redis-uri needs postgres-uri as well",
         "at least one event-key is required",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
@@ -355,4 +355,29 @@ fn hostile_yaml_is_refused_and_does_not_hang() {
     );
     assert!(problems(Command::Dev, &[("inngest.yml", &bomb)], &[], &[]).contains("inngest.yml"));
     assert!(problems(Command::Dev, &[("inngest.yml", "a: [")], &[], &[]).contains("is not valid"));
+}
+
+#[test]
+fn servers_divide_the_work_where_they_share_a_schedule() {
+    let keys = [("signing-key", "1234"), ("event-key", "e")];
+    let postgres = ("postgres-uri", "postgres://h/x");
+    let redis = ("redis-uri", "redis://h");
+    let text = problems(
+        Command::Start,
+        &[],
+        &[],
+        &[&keys[..], &[postgres, ("role", "api")]].concat(),
+    );
+    assert!(text.contains("--role needs redis-uri"), "{text}");
+    let text = problems(
+        Command::Start,
+        &[],
+        &[("INNGEST_ROLE", "api,boss")],
+        &[&keys[..], &[postgres, redis, ("redis-prefix", "a b")]].concat(),
+    );
+    assert!(
+        text.contains("`boss`, which is none of api, worker, scheduler"),
+        "{text}"
+    );
+    assert!(text.contains("--redis-prefix must be"), "{text}");
 }

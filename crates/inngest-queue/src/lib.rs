@@ -21,6 +21,7 @@ pub mod contract;
 mod test_support;
 
 mod memory;
+mod redis;
 
 use inngest_core::{
     ids::{FunctionId, WorkId},
@@ -28,11 +29,19 @@ use inngest_core::{
     time::{Clock, Timestamp},
 };
 
+pub use crate::redis::{BadAddress, RedisSettings, Timeouts};
+use tokio_util::task::TaskTracker;
+
 use crate::{
     error::Error,
     limits::PartitionLimits,
+    live::Live,
     memory::MemoryQueue,
-    model::{Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
+    model::{
+        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, ScheduleState, Settled,
+        Verdict,
+    },
+    redis::{RedisQueue, live::RedisLive, rebuild::RedisRebuild},
 };
 
 /// The schedule. Cheap to clone; clones share everything.
@@ -42,12 +51,88 @@ pub struct Queue(Backend);
 #[derive(Clone, Debug)]
 enum Backend {
     Memory(MemoryQueue),
+    Redis(RedisQueue),
 }
 
 impl Queue {
     /// A schedule in this process. It starts empty: the owner of the durable list adds what is due.
     pub fn memory(clock: Clock, settings: QueueSettings) -> Self {
         Self(Backend::Memory(MemoryQueue::new(clock, settings)))
+    }
+
+    /// A schedule in Redis, shared by all processes that use the same one. It connects when it is first used. When Redis has lost it,
+    /// every operation fails with [`Error::Lost`] until somebody has rebuilt it ([`Queue::begin_rebuild`]); a new one is lost from the
+    /// beginning. Its tasks, which say from time to time that this process is there, are spawned on `tracker` and end with the last handle.
+    ///
+    /// # Errors
+    /// When the URI cannot be used.
+    pub fn redis(
+        clock: Clock,
+        settings: QueueSettings,
+        redis: &RedisSettings,
+        tracker: &TaskTracker,
+    ) -> Result<Self, BadAddress> {
+        RedisQueue::new(clock, settings, redis, tracker).map(|queue| Self(Backend::Redis(queue)))
+    }
+
+    /// Whether other processes may lease the same work.
+    pub fn is_shared(&self) -> bool {
+        match &self.0 {
+            Backend::Memory(_) => false,
+            Backend::Redis(_) => true,
+        }
+    }
+
+    /// Hints of live views, as far as this schedule reaches.
+    pub fn live(&self) -> Live {
+        match &self.0 {
+            Backend::Memory(_) => Live::memory(),
+            Backend::Redis(queue) => Live::redis(RedisLive::start(queue)),
+        }
+    }
+
+    /// How the schedule is, as far as this process knows.
+    pub fn state(&self) -> ScheduleState {
+        match &self.0 {
+            Backend::Memory(_) => ScheduleState::Whole,
+            Backend::Redis(queue) => *queue.state().borrow(),
+        }
+    }
+
+    /// What happens to the schedule from now on.
+    pub fn watch(&self) -> Watch {
+        Watch(match &self.0 {
+            Backend::Memory(_) => None,
+            Backend::Redis(queue) => Some((queue.state(), queue.deaths())),
+        })
+    }
+
+    /// Begins to rebuild a schedule that is lost: says what this process holds, and waits (some seconds at most) until the others have.
+    /// `None` when there is nothing to rebuild, or somebody else does it.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Lost` when it was lost again.
+    pub async fn begin_rebuild(&self) -> Result<Option<Rebuild>, Error> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(None),
+            Backend::Redis(queue) => Ok(queue.begin_rebuild().await?.map(Rebuild)),
+        }
+    }
+
+    /// Takes leave: what this process holds can be taken by others at once. Call it last.
+    pub async fn leave(&self) {
+        match &self.0 {
+            Backend::Memory(_) => {}
+            Backend::Redis(queue) => queue.leave().await,
+        }
+    }
+
+    /// Commands sent to Redis by this process so far.
+    pub fn commands(&self) -> u64 {
+        match &self.0 {
+            Backend::Memory(_) => 0,
+            Backend::Redis(queue) => queue.commands(),
+        }
     }
 
     /// Adds work, all in one atomic step. An id that is there with the same or a higher epoch stays as it is. A higher epoch
@@ -59,6 +144,7 @@ impl Queue {
     pub async fn enqueue(&self, work: &[Work]) -> Result<Enqueued, Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.enqueue(work),
+            Backend::Redis(queue) => queue.enqueue(work).await,
         }
     }
 
@@ -70,16 +156,19 @@ impl Queue {
     pub async fn refill(&self, work: &[Work]) -> Result<Enqueued, Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.refill(work),
+            // Here every lease is unsure.
+            Backend::Redis(queue) => queue.enqueue(work).await,
         }
     }
 
     /// Forgets entries, for example of a run that ended. Unknown ids are fine. What is leased is forgotten when its lease ends.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn remove(&self, ids: &[WorkId]) -> Result<(), Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.remove(ids),
+            Backend::Redis(queue) => queue.remove(ids).await,
         }
     }
 
@@ -88,7 +177,7 @@ impl Queue {
     /// is rank, due time, and order of arrival. May be dropped at any time without losing anything.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn lease(&self, max: usize) -> Result<Vec<Lease>, Error> {
         if max == 0 {
             return Ok(Vec::new());
@@ -105,10 +194,11 @@ impl Queue {
     /// Leases what can be leased now, maybe nothing, without waiting.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn try_lease(&self, max: usize) -> Result<Look, Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.try_lease(max).await,
+            Backend::Redis(queue) => queue.try_lease(max).await,
         }
     }
 
@@ -116,6 +206,7 @@ impl Queue {
     pub(crate) async fn wait(&self, deadline: Option<Timestamp>) {
         match &self.0 {
             Backend::Memory(queue) => queue.wait(deadline).await,
+            Backend::Redis(queue) => queue.wait(deadline).await,
         }
     }
 
@@ -124,6 +215,7 @@ impl Queue {
         match (&self.0, at) {
             (_, None) => std::future::pending().await,
             (Backend::Memory(queue), Some(at)) => queue.sleep_until(at).await,
+            (Backend::Redis(queue), Some(at)) => queue.sleep_until(at).await,
         }
     }
 
@@ -138,6 +230,7 @@ impl Queue {
     pub(crate) async fn extend_by_token(&self, id: WorkId, token: u64) -> Result<Timestamp, Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.extend(id, token),
+            Backend::Redis(queue) => queue.extend(id, token).await,
         }
     }
 
@@ -145,10 +238,11 @@ impl Queue {
     /// error: what the verdict adds is added all the same, because it is in the durable list if its commit went through.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn settle(&self, lease: Lease, verdict: Verdict) -> Result<Settled, Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.settle(&lease, verdict),
+            Backend::Redis(queue) => queue.settle(&lease, verdict).await,
         }
     }
 
@@ -160,13 +254,14 @@ impl Queue {
     ) -> Result<(), Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.settle_crashed(lease, retry_at),
+            Backend::Redis(queue) => queue.settle_crashed(lease, retry_at).await,
         }
     }
 
     /// Sets the limits of a function's partition, from now on. Leases over a lowered limit end by themselves.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn set_limits(
         &self,
         function: FunctionId,
@@ -174,6 +269,7 @@ impl Queue {
     ) -> Result<(), Error> {
         match &self.0 {
             Backend::Memory(queue) => queue.set_limits(function, limits),
+            Backend::Redis(queue) => queue.set_limits(function, limits).await,
         }
     }
 
@@ -181,26 +277,29 @@ impl Queue {
     pub fn kick(&self) {
         match &self.0 {
             Backend::Memory(queue) => queue.kick(),
+            Backend::Redis(queue) => queue.kick(),
         }
     }
 
     /// Figures of this instant. Walks partitions, not entries.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn stats(&self) -> Result<QueueStats, Error> {
         match &self.0 {
             Backend::Memory(queue) => Ok(queue.stats()),
+            Backend::Redis(queue) => queue.stats().await,
         }
     }
 
     /// Figures of up to `max` partitions, those with the most due entries first.
     ///
     /// # Errors
-    /// None in memory.
+    /// `Unavailable` or `Lost`; none in memory.
     pub async fn partitions(&self, max: usize) -> Result<Vec<PartitionStats>, Error> {
         match &self.0 {
             Backend::Memory(queue) => Ok(queue.partitions(max)),
+            Backend::Redis(queue) => queue.partitions(max).await,
         }
     }
 
@@ -208,18 +307,76 @@ impl Queue {
     pub(crate) fn stats_in_memory(&self) -> QueueStats {
         match &self.0 {
             Backend::Memory(queue) => queue.stats(),
+            Backend::Redis(_) => panic!("the schedule is not in memory"),
         }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         match &self.0 {
             Backend::Memory(queue) => queue.clock(),
+            Backend::Redis(queue) => queue.clock(),
         }
     }
 
     pub(crate) fn lease_length(&self) -> std::time::Duration {
         match &self.0 {
             Backend::Memory(queue) => queue.lease_length(),
+            Backend::Redis(queue) => queue.lease_length(),
         }
+    }
+}
+
+/// What happens to a schedule, for who keeps it filled.
+#[derive(Debug)]
+pub struct Watch(
+    Option<(
+        tokio::sync::watch::Receiver<ScheduleState>,
+        tokio::sync::watch::Receiver<u64>,
+    )>,
+);
+
+/// Something that happened to a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is in another state.
+    State(ScheduleState),
+    /// Another process has died. It may have committed work of which the schedule was never told.
+    Death,
+}
+
+impl Watch {
+    /// The next thing to happen; never in memory, where nothing does.
+    pub async fn next(&mut self) -> Change {
+        let Some((state, deaths)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            Ok(()) = state.changed() => Change::State(*state.borrow_and_update()),
+            Ok(()) = deaths.changed() => Change::Death,
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// A rebuild that this process carries out: add all that is due, soonest first, and finish. Giving it up leaves the schedule to the next
+/// who notices that this process has died or that it is lost.
+#[derive(Debug)]
+pub struct Rebuild(RedisRebuild);
+
+impl Rebuild {
+    /// Lets work be leased from now on. Call it when what is due first is there. `false` when the schedule was lost again.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Lost`.
+    pub async fn open(&self) -> Result<bool, Error> {
+        self.0.open().await
+    }
+
+    /// Declares the schedule whole. `false` when it was lost again.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Lost`.
+    pub async fn finish(&self) -> Result<bool, Error> {
+        self.0.finish().await
     }
 }

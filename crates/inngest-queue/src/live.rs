@@ -15,6 +15,8 @@ use futures_util::Stream;
 
 use inngest_core::ids::{EnvId, FunctionId, RunId};
 
+use crate::redis::live::RedisLive;
+
 /// Hints kept for a subscriber that does not read.
 const MAX_UNREAD: usize = 1_024;
 
@@ -45,6 +47,7 @@ pub struct Live(Backend);
 #[derive(Clone, Debug)]
 enum Backend {
     Memory(Arc<MemoryLive>),
+    Redis(RedisLive),
 }
 
 impl Live {
@@ -53,10 +56,16 @@ impl Live {
         Self(Backend::Memory(Arc::default()))
     }
 
+    /// Hints of all processes that share a schedule in Redis.
+    pub(crate) fn redis(live: RedisLive) -> Self {
+        Self(Backend::Redis(live))
+    }
+
     /// Tells the subscribers of the hint's environment. Call it after the commit; never waits.
     pub fn publish(&self, hint: Hint) {
         match &self.0 {
             Backend::Memory(live) => live.publish(hint),
+            Backend::Redis(live) => live.publish(hint),
         }
     }
 
@@ -64,6 +73,7 @@ impl Live {
     pub fn subscribe(&self, env: EnvId) -> HintStream {
         match &self.0 {
             Backend::Memory(live) => live.subscribe(env),
+            Backend::Redis(live) => live.local().subscribe(env),
         }
     }
 }
@@ -99,7 +109,7 @@ impl Drop for HintStream {
 }
 
 #[derive(Debug, Default)]
-struct MemoryLive {
+pub(crate) struct MemoryLive {
     by_env: Mutex<HashMap<EnvId, Vec<Arc<Subscriber>>>>,
 }
 
@@ -120,7 +130,14 @@ struct Unread {
 }
 
 impl MemoryLive {
-    fn publish(&self, hint: Hint) {
+    /// Tells everybody to look at everything again.
+    pub(crate) fn lag(&self) {
+        for subscriber in lock(&self.by_env).values().flatten() {
+            lock(&subscriber.unread).lag();
+        }
+    }
+
+    pub(crate) fn publish(&self, hint: Hint) {
         let by_env = lock(&self.by_env);
         for subscriber in by_env.get(&hint.env).into_iter().flatten() {
             subscriber.add(hint);
@@ -172,12 +189,10 @@ impl Subscriber {
         }
         if unread.hints.len() < MAX_UNREAD {
             unread.hints.push_back(hint);
+            unread.wake();
         } else {
-            unread.hints.clear();
-            unread.known.clear();
-            unread.has_lagged = true;
+            unread.lag();
         }
-        unread.wake();
     }
 
     fn poll(&self, ctx: &Context<'_>) -> Poll<Option<Notice>> {
@@ -198,6 +213,14 @@ impl Subscriber {
 }
 
 impl Unread {
+    /// Everything unread becomes one notice.
+    fn lag(&mut self) {
+        self.hints.clear();
+        self.known.clear();
+        self.has_lagged = true;
+        self.wake();
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -278,7 +301,9 @@ mod tests {
     async fn dropped_stream_is_forgotten() {
         let live = Live::memory();
         drop(live.subscribe(env(1)));
-        let Backend::Memory(memory) = &live.0;
+        let Backend::Memory(memory) = &live.0 else {
+            panic!("hints are in memory")
+        };
         assert!(lock(&memory.by_env).is_empty());
     }
 

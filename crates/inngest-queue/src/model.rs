@@ -116,6 +116,21 @@ pub struct Look {
     pub next_at: Option<Timestamp>,
 }
 
+/// How a schedule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleState {
+    /// It has everything that it was ever told.
+    Whole,
+    /// It is being filled from the durable list, and works.
+    Filling,
+    /// It is being rebuilt, and leases nothing yet.
+    Closed,
+    /// It is gone and has to be rebuilt.
+    Lost,
+    /// It does not answer.
+    Unreachable,
+}
+
 /// Figures of one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {

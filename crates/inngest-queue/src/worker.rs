@@ -193,6 +193,7 @@ impl Pool {
             .filter(|(_, held)| is_due(held))
             .map(|(&token, held)| (token, held.id))
             .collect();
+        let mut earliest = Timestamp::default();
         for (token, id) in due {
             let result = self.queue.extend_by_token(id, token).await;
             let mut held = self.lock();
@@ -207,15 +208,24 @@ impl Pool {
                     held.remove(&token);
                     self.freed.notify_one();
                 }
-                Err(error @ Error::Full { .. }) => {
-                    warn!(%error, job.id = %id, "could not extend a lease")
+                Err(error @ (Error::Full { .. } | Error::Unavailable { .. } | Error::Lost)) => {
+                    if lease.expires_at > now {
+                        debug!(%error, job.id = %id, "could not extend a lease yet");
+                        earliest = now.plus(RETRY_DELAY);
+                        continue;
+                    }
+                    // Others may have it by now.
+                    warn!(%error, job.id = %id, "lease ran out, dropping its handler");
+                    lease.lost.cancel();
+                    held.remove(&token);
+                    self.freed.notify_one();
                 }
             }
         }
         let held = self.lock();
         held.values()
             .filter(|held| !held.is_settling)
-            .map(|held| self.extension_of(held.expires_at))
+            .map(|held| self.extension_of(held.expires_at).max(earliest))
             .min()
     }
 

@@ -10,14 +10,15 @@ use serde_json::{Map, Value, json};
 
 use crate::state::AppState;
 
-/// `GET /health`: 200 when serving, 503 with the failing part named. Needs no credential, so it names nothing else.
+/// `GET /health`: 200 when serving, 503 without a database. Without its Redis the server is degraded, but takes events in and answers:
+/// that is 200 as well. Needs no credential, so it names nothing but the failing part.
 pub(crate) async fn health(State(state): State<AppState>) -> Response {
     let health = state.services.health().await;
-    let is_up = health.database_connected && health.schedule != "disconnected";
+    let is_whole = health.database_connected && health.schedule != "disconnected";
     let mut body = Map::new();
     body.insert(
         "status".into(),
-        json!(if is_up { "ok" } else { "degraded" }),
+        json!(if is_whole { "ok" } else { "degraded" }),
     );
     body.insert(
         health.database.into(),
@@ -28,6 +29,12 @@ pub(crate) async fn health(State(state): State<AppState>) -> Response {
         }),
     );
     body.insert("redis".into(), json!(health.schedule));
+    if let Some(rebuild) = health.rebuild {
+        body.insert(
+            "rebuild".into(),
+            json!({"added": rebuild.added, "total": rebuild.total}),
+        );
+    }
     body.insert(
         "memory_mb".into(),
         memory_mb().map_or(Value::Null, |mb| json!(mb)),
@@ -35,10 +42,10 @@ pub(crate) async fn health(State(state): State<AppState>) -> Response {
     body.insert("version".into(), json!(health.version));
     body.insert(
         "message".into(),
-        json!(if is_up { "OK" } else { "degraded" }),
+        json!(if is_whole { "OK" } else { "degraded" }),
     );
     (
-        if is_up {
+        if health.database_connected {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
@@ -53,7 +60,7 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// `GET /ready`: 503 while starting, stopping, or without its stores.
+/// `GET /ready`: 503 while starting, stopping, or without a database.
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if state.settings.stop.is_cancelled() {
         return (
@@ -62,11 +69,12 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
         )
             .into_response();
     }
-    let is_ready = state.services.health().await.ready;
-    let (status, word) = if is_ready {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    let health = state.services.health().await;
+    let (status, word) = match (health.ready && health.database_connected, health.schedule) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        // Events are accepted all the same, and nobody else could do more.
+        (true, "disconnected") => (StatusCode::OK, "degraded"),
+        (true, _) => (StatusCode::OK, "ok"),
     };
     (status, Json(json!({"status": word}))).into_response()
 }

@@ -45,6 +45,19 @@ pub fn router(services: Services, settings: ServerSettings) -> Router {
         .with_state(state)
 }
 
+/// What a server answers that does other things than answering: whether it is up.
+pub fn probes(services: Services, settings: ServerSettings) -> Router {
+    let state = AppState::new(services, settings);
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .with_state(state)
+}
+
 fn sdk_routes() -> Router<AppState> {
     Router::new()
         .route("/e", post(sdk::ingest::without_key))

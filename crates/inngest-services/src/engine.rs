@@ -20,13 +20,19 @@ use inngest_queue::{
     live::{Hint, Live},
 };
 use inngest_state::Store;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
-    cells::Cells, jobs::Failures, programs::Programs, registry::Registries,
-    second_look::SecondLook, settings::ServiceSettings,
+    cells::Cells,
+    epochs::Epochs,
+    jobs::Failures,
+    programs::Programs,
+    refill::{LeftOut, Rebuilding},
+    registry::Registries,
+    second_look::SecondLook,
+    settings::ServiceSettings,
 };
 
 /// How often a decision is made again because the run or the functions changed meanwhile.
@@ -49,10 +55,12 @@ pub(crate) struct Engine {
     pub(crate) second_look: SecondLook,
     /// One sync at a time: a second one would only find that the functions have changed.
     pub(crate) syncing: tokio::sync::Mutex<()>,
-    /// Work was left out of the schedule because it was full.
-    pub(crate) left_out: AtomicBool,
-    /// Somebody must look for work that the schedule does not have.
-    pub(crate) refill: Notify,
+    /// Work that the schedule lacks.
+    pub(crate) left_out: Arc<LeftOut>,
+    /// See [`Engine::schedule`].
+    pub(crate) telling: Arc<Semaphore>,
+    pub(crate) rebuilding: Rebuilding,
+    pub(crate) epochs: Epochs,
     /// The schedule has been filled since the start.
     pub(crate) ready: AtomicBool,
 }
@@ -74,6 +82,12 @@ pub struct Counters {
     pub conflicts: AtomicU64,
     /// Waits that events of other processes had missed, found at their second look.
     pub second_looks: AtomicU64,
+    /// Schedules that this process has rebuilt.
+    pub rebuilds: AtomicU64,
+    /// Leases on work whose holder had vanished.
+    pub takeovers: AtomicU64,
+    /// Leases on work that was gone or somebody else's by then.
+    pub stale_entries: AtomicU64,
     /// Commits of unknown outcome that turned out to have been written.
     pub resolved_as_written: AtomicU64,
     /// Commits of unknown outcome that turned out not to have been written.
@@ -87,16 +101,25 @@ impl Counters {
 }
 
 impl Engine {
-    /// Tells the schedule of work that a commit has stored.
+    /// Tells the schedule of work that a commit has stored. A schedule that is elsewhere is told in the background, so that whoever has
+    /// committed does not wait for it, least of all when it is down.
     pub(crate) async fn schedule(&self, work: &[Work]) {
         if work.is_empty() {
             return;
         }
-        if let Err(error) = self.queue.enqueue(work).await {
-            // The rows are there; the refill finds them.
-            warn!(error = %error, "work was left out of the schedule for now");
-            self.note_left_out();
+        if !self.queue.is_shared() {
+            tell(&self.queue, work, &self.left_out).await;
+            return;
         }
+        let Ok(permit) = self.telling.clone().try_acquire_owned() else {
+            self.note_left_out();
+            return;
+        };
+        let (queue, work, left_out) = (self.queue.clone(), work.to_vec(), self.left_out.clone());
+        self.tracker.spawn(async move {
+            tell(&queue, &work, &left_out).await;
+            drop(permit);
+        });
     }
 
     /// Tells the schedule of work that a commit has removed.
@@ -111,8 +134,7 @@ impl Engine {
     }
 
     pub(crate) fn note_left_out(&self) {
-        self.left_out.store(true, Ordering::Relaxed);
-        self.refill.notify_one();
+        self.left_out.note();
     }
 
     pub(crate) fn hint(&self, env: EnvId, run: RunId, function: FunctionId) {
@@ -123,6 +145,17 @@ impl Engine {
         self.hint(run.env, run.run, run.function);
     }
 }
+
+async fn tell(queue: &Queue, work: &[Work], left_out: &LeftOut) {
+    if let Err(error) = queue.enqueue(work).await {
+        // The rows are there; the refill finds them.
+        debug!(error = %error, "work was left out of the schedule for now");
+        left_out.note();
+    }
+}
+
+/// Tellings under way; beyond it the refill tells.
+pub(crate) const TELLINGS: usize = 4_096;
 
 /// Keeps a pause between repairs that did not succeed.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);

@@ -14,7 +14,11 @@ use inngest_core::{
 use inngest_queue::model::{Lease, Verdict};
 use tracing::{error, info, warn};
 
-use crate::{Error, Kind, engine::Engine, record::Record};
+use crate::{
+    Error, Kind,
+    engine::{Counters, Engine},
+    record::Record,
+};
 
 /// Pause before work is tried again that failed because of us; doubles with each further failure, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -62,7 +66,22 @@ impl Engine {
             // Whoever had it before may have committed, and vanished before it could tell the schedule what follows.
             self.note_left_out();
         }
+        if lease.unsure && !lease.lost {
+            match self.epochs.get(&self.store, &self.tracker, work.id).await {
+                Ok(Some(epoch)) if epoch == work.epoch => {}
+                Ok(found) => {
+                    Counters::add(&self.counters.stale_entries, 1);
+                    if found.is_some() {
+                        // It was handed on, and the schedule does not know to whom.
+                        self.note_left_out();
+                    }
+                    return Verdict::done();
+                }
+                Err(error) => return self.later(&work, &error),
+            }
+        }
         if lease.lost {
+            Counters::add(&self.counters.takeovers, 1);
             match self.store.raise_epoch(work.id, work.epoch).await {
                 Ok(Some(epoch)) => {
                     info!(job.id = %work.id, epoch, "took over work whose lease was lost");

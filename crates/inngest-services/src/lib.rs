@@ -11,6 +11,7 @@ mod cells;
 mod checkpoints;
 mod cron;
 mod engine;
+mod epochs;
 mod error;
 mod events;
 mod execute;
@@ -40,7 +41,7 @@ use inngest_core::{
 use inngest_executor::AppClient;
 use inngest_queue::{
     Queue,
-    live::Live,
+    model::ScheduleState,
     worker::{self, WorkerSettings},
 };
 use inngest_state::{Store, Writers};
@@ -55,6 +56,7 @@ pub use events::Events;
 pub use inngest_state::{FailedAttempt, ListEvents, ListRuns};
 pub use live::{FeedItem, LiveViews, RunFeedFilter};
 pub use programs::Programs;
+pub use refill::RebuildProgress;
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
@@ -90,11 +92,13 @@ pub struct Health {
     pub database: &'static str,
     /// Whether it answers.
     pub database_connected: bool,
-    /// `embedded`, `connected` or `disconnected`.
+    /// `embedded`, `connected`, `rebuilding` or `disconnected`.
     pub schedule: &'static str,
-    /// Whether the schedule has been filled since the start.
+    /// How far the rebuild is that this process carries out.
+    pub rebuild: Option<RebuildProgress>,
+    /// Whether the schedule has been filled since the start, or cannot be reached.
     pub ready: bool,
-    /// Jobs in the schedule.
+    /// Jobs in the schedule, as far as it answers.
     pub depth: usize,
     /// Version of the binary.
     pub version: &'static str,
@@ -116,9 +120,9 @@ impl Services {
             registries,
             cells: cells::Cells::new(parts.settings.cache_bytes),
             store: parts.store,
-            queue: parts.queue,
             client: parts.client,
-            live: Live::memory(),
+            live: parts.queue.live(),
+            queue: parts.queue,
             clock: parts.clock,
             ids: parts.ids,
             settings: parts.settings,
@@ -128,20 +132,29 @@ impl Services {
             failures: jobs::Failures::default(),
             second_look: second_look::SecondLook::default(),
             syncing: tokio::sync::Mutex::default(),
-            left_out: false.into(),
-            refill: tokio::sync::Notify::new(),
+            left_out: Arc::default(),
+            telling: Arc::new(tokio::sync::Semaphore::new(engine::TELLINGS)),
+            rebuilding: refill::Rebuilding::default(),
+            epochs: epochs::Epochs::default(),
             ready: false.into(),
         })))
     }
 
-    /// Works off the schedule until `stop`, and keeps it filled. Returns when the workers have wound down.
-    pub async fn work(&self, settings: WorkerSettings, stop: CancellationToken) {
+    /// Keeps the schedule filled until `stop`, and the tables tidy. Any number of processes may do it; one at least has to.
+    pub fn keep_filled(&self, stop: CancellationToken) {
         let engine = self.0.clone();
-        let filling = stop.clone();
         self.0
             .tracker
-            .spawn(async move { engine.keep_filled(filling).await });
-        self.look_twice(&stop);
+            .spawn(async move { engine.keep_filled(stop).await });
+    }
+
+    /// Does until `stop` what every process has to do, whatever else it does.
+    pub fn attend(&self, stop: &CancellationToken) {
+        self.look_twice(stop);
+    }
+
+    /// Works off the schedule until `stop`. Returns when the workers have wound down.
+    pub async fn work(&self, settings: WorkerSettings, stop: CancellationToken) {
         let engine = self.0.clone();
         let handler = move |lease| {
             let engine = engine.clone();
@@ -249,12 +262,22 @@ impl Services {
 
     /// Whether the server can do its work.
     pub async fn health(&self) -> Health {
+        let engine = &self.0;
+        let schedule = match (engine.queue.is_shared(), engine.queue.state()) {
+            (false, _) => "embedded",
+            (true, ScheduleState::Whole) => "connected",
+            (true, ScheduleState::Filling | ScheduleState::Closed | ScheduleState::Lost) => {
+                "rebuilding"
+            }
+            (true, ScheduleState::Unreachable) => "disconnected",
+        };
         Health {
-            database: self.0.store.kind(),
-            database_connected: self.0.store.ping().await.is_ok(),
-            schedule: "embedded",
-            ready: self.0.ready.load(Ordering::Relaxed),
-            depth: self.0.queue.stats().await.map_or(0, |stats| stats.entries),
+            database: engine.store.kind(),
+            database_connected: engine.store.ping().await.is_ok(),
+            schedule,
+            rebuild: engine.rebuilding.progress(),
+            ready: engine.ready.load(Ordering::Relaxed),
+            depth: engine.queue.stats().await.map_or(0, |stats| stats.entries),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

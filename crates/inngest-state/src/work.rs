@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use inngest_core::{ids::WorkId, job::Work, time::Timestamp};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Statement, TransactionTrait, Value,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Statement, TransactionTrait, Value,
 };
 use tracing::error;
 use uuid::Uuid;
@@ -63,6 +63,15 @@ impl Store {
             .order_by_asc(work::Column::Id)
             .limit(limit)
             .all(self.reader())
+            .await
+            .map_err(Error::on("work"))
+    }
+
+    /// How many pieces of work of all tenants are due before `until`.
+    pub async fn count_due_work(&self, until: Timestamp) -> Result<u64, Error> {
+        work::Entity::find()
+            .filter(work::Column::DueAt.lt(until.as_millis()))
+            .count(self.reader())
             .await
             .map_err(Error::on("work"))
     }

@@ -44,6 +44,18 @@ fn winners(outcomes: &[Result<Committed, Refused>]) -> usize {
 const ROUNDS: u64 = 40;
 
 #[tokio::test]
+async fn processes_that_start_at_once_bring_the_schema_up_to_date_together() {
+    let Some(database) = TestDatabase::postgres().await else {
+        return;
+    };
+    let tracker = TaskTracker::new();
+    let opening = (0..4).map(|_| Store::open(database.settings(), matcher(), &tracker));
+    for store in join_all(opening).await {
+        store.unwrap().ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn outcome_of_work_is_recorded_by_one() {
     let Some((_database, stores)) = three().await else {
         return;

@@ -111,7 +111,9 @@ async fn waiter_dropped_in_the_middle_of_a_big_catch_up_hands_it_on() {
 #[tokio::test]
 async fn alarm_of_a_dropped_waiter_is_taken_over() {
     let (queue, _clock) = manual();
-    let Queue(crate::Backend::Memory(memory)) = &queue;
+    let Queue(crate::Backend::Memory(memory)) = &queue else {
+        panic!("the schedule is in memory")
+    };
     let mut first = Box::pin(queue.lease(1));
     let mut second = Box::pin(queue.lease(1));
     assert!(first.as_mut().now_or_never().is_none());
@@ -133,7 +135,9 @@ async fn alarm_of_a_dropped_waiter_is_taken_over() {
 #[tokio::test]
 async fn leaving_with_work_hands_the_next_alarm_on() {
     let (queue, _clock) = manual();
-    let Queue(crate::Backend::Memory(memory)) = &queue;
+    let Queue(crate::Backend::Memory(memory)) = &queue else {
+        panic!("the schedule is in memory")
+    };
     let mut first = Box::pin(queue.lease(1));
     let mut second = Box::pin(queue.lease(1));
     assert!(first.as_mut().now_or_never().is_none());

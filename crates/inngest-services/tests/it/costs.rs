@@ -107,6 +107,7 @@ async fn idle_server_asks_nothing_and_wakes_nobody() {
     let services = fixture.services();
     let stop = CancellationToken::new();
     let settings = WorkerSettings::new(NonZeroUsize::new(4).unwrap());
+    services.keep_filled(stop.clone());
     let work = services.work(settings, stop.clone());
     let look = async {
         while !services.health().await.ready {
