@@ -44,6 +44,8 @@ impl Default for Timeouts {
 const MOMENT: Duration = Duration::from_millis(300);
 /// Answers that did not come in a row, after which the connection counts as broken.
 const MAX_SILENCE: u32 = 3;
+/// How often a script is sent again that Redis has forgotten in between; somebody empties its cache again and again, then.
+const MAX_FORGOTTEN: u32 = 5;
 /// Longest pause between two tries to connect; the first are shorter.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -137,12 +139,17 @@ impl Connection {
         script: &ScriptInvocation<'_>,
     ) -> Result<Value, Error> {
         let mut is_again = false;
+        let mut forgotten = 0;
         loop {
             let (mut commands, number) = self.commands().await?;
             let reason = match timeout(self.timeouts.response, commands.invoke(script)).await {
                 Ok(Ok(value)) => {
                     self.lock().silent = 0;
                     return Ok(value);
+                }
+                Ok(Err(error)) if is_forgotten(&error) && forgotten < MAX_FORGOTTEN => {
+                    forgotten += 1;
+                    continue;
                 }
                 Ok(Err(error)) => match judge(&error) {
                     Judgement::Broken(reason) => {
@@ -361,6 +368,10 @@ fn note_down(connection: &Connection, reason: &'static str) {
     }
     drop(state);
     connection.connected.notify_waiters();
+}
+
+fn is_forgotten(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 enum Judgement {

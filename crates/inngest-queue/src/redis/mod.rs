@@ -45,6 +45,7 @@ use crate::{
         Verdict,
     },
     redis::{
+        codec::Known,
         conn::Connection,
         keys::Keys,
         scripts::{Answer, Args, Scripts},
@@ -215,12 +216,19 @@ impl RedisQueue {
     }
 
     fn read_lease(&self, answer: &mut Answer, unsure: bool) -> Result<Option<Lease>, Error> {
-        let row = answer.bytes()?;
+        let known = Known {
+            id: WorkId::from_raw(answer.uuid()?),
+            epoch: answer.signed()?,
+            function: FunctionId::from_raw(answer.uuid()?),
+            rank: answer.signed()?,
+            due_at: answer.time()?.unwrap_or_default(),
+        };
+        let (fixed, other) = (answer.bytes()?, answer.bytes()?);
         let token = answer.number()?;
         let expires_at = answer.time()?.unwrap_or_default();
         let lost = answer.flag()?;
         let crashes = u32::try_from(answer.number()?).unwrap_or(u32::MAX);
-        let Some(work) = codec::decode(&row) else {
+        let Some(work) = codec::decode(known, &fixed, &other) else {
             // It stays leased, and comes back when the lease has run out: another version may be able to read it.
             error!("work in Redis that this version cannot read was left alone");
             return Ok(None);
@@ -434,14 +442,11 @@ impl RedisQueue {
         };
         let mut partitions = Vec::new();
         while !answer.is_empty() {
-            let function = answer.bytes()?;
+            let function = answer.uuid()?;
             let (ready, backlog, leased) = (answer.size()?, answer.size()?, answer.size()?);
             let oldest_due = answer.time()?;
-            let Ok(id) = Uuid::from_slice(&function) else {
-                continue;
-            };
             partitions.push(PartitionStats {
-                function: FunctionId::from_raw(id),
+                function: FunctionId::from_raw(function),
                 ready,
                 backlog,
                 leased,

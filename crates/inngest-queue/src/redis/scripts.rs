@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use inngest_core::{ids::FunctionId, job::Work, time::Timestamp};
 use redis::{Script, ScriptInvocation, Value};
+use uuid::Uuid;
 
 use crate::{
     error::Error,
@@ -87,8 +88,9 @@ impl<'a> Args<'a> {
         self
     }
 
-    /// Id, epoch, function, whether it calls the app, rank, due, row.
+    /// Id, epoch, function, whether it calls the app, rank, due, fixed, other.
     pub(super) fn row(self, work: &Work) -> Self {
+        let (fixed, other) = codec::encode(work);
         self.bytes(work.id.raw().as_bytes())
             .number(work.epoch)
             .function(work.function)
@@ -96,7 +98,8 @@ impl<'a> Args<'a> {
             // Scores are floating-point numbers, exact up to here.
             .number(work.rank.clamp(-(1 << 53), 1 << 53))
             .time(work.due_at)
-            .bytes(&codec::encode(work))
+            .bytes(&fixed)
+            .bytes(&other)
     }
 
     pub(super) fn rows(self, work: &[Work]) -> Self {
@@ -140,6 +143,14 @@ impl Answer {
 
     pub(super) fn size(&mut self) -> Result<usize, Error> {
         self.text()?.parse().map_err(|_| unexpected())
+    }
+
+    pub(super) fn signed(&mut self) -> Result<i64, Error> {
+        self.text()?.parse().map_err(|_| unexpected())
+    }
+
+    pub(super) fn uuid(&mut self) -> Result<Uuid, Error> {
+        Uuid::from_slice(&self.bytes()?).map_err(|_| unexpected())
     }
 
     /// A time, or nothing.

@@ -1,8 +1,8 @@
 -- Leases what is due and admitted: the function served longest ago first; in it, work that does not call the app, then by rank, due time,
 -- arrival. A look that finds nothing notes that the process waits.
 -- ARGV: now, horizon, length of a lease, process, how many, portion of what is caught up with.
--- Returns: generation, next time at which something changes (or ''), whether there is more to catch up with, then for each lease row,
--- token, end, lost, crashes.
+-- Returns: generation, next time at which something changes (or ''), whether there is more to catch up with, then the leases as `hold`
+-- gives them.
 if not generation then return { 'NOGEN' } end
 local now, horizon, length, process = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local wanted = tonumber(ARGV[5])
@@ -24,9 +24,7 @@ if not is_closed then
     else
       local id = string.sub(popped[1], 33)
       if call('EXISTS', entry_key(id)) == 1 then
-        local w, token, expires, lost, crashes = hold(id, now, length, process)
-        local at = 3 + count * 5
-        result[at + 1], result[at + 2], result[at + 3], result[at + 4], result[at + 5] = w, token, expires, lost, crashes
+        hold(result, id, now, length, process)
         count = count + 1
         call('HSET', SERVED, f, call('HINCRBY', NUMBERS, 'served', 1))
       end

@@ -5,9 +5,10 @@
 --
 --   gen        the generation: w whole, b being rebuilt and closed, o being rebuilt and open; then the 32 letters of who made it, and
 --              32 that tell this one from its others
---   e:<id>     an entry (hash): w row, e epoch, f function, c whether it calls the app, r rank, d due, s arrival, a not before, p place
---              (d delayed, w waiting in its lane, l leased); leased ones t token, x end, o process; lo lost, cr crashes; and what takes
---              its place when the lease ends: af r nothing, af n the row in nw ne nf nc nr nd
+--   e:<id>     an entry (hash): its row in e epoch, f function, c whether it calls the app, r rank, d due, w the other fields of fixed
+--              length, y the others (short fields keep the hash small); s arrival, a not before, p place (d delayed, w waiting in its
+--              lane, l leased); leased ones t token, x end, o process; lo lost, cr crashes; and what takes its place when the lease
+--              ends: af r nothing, af n the row in ne nf nc nr nd nw ny
 --   delayed    ids by the time at which they may be leased
 --   leased     ids by the end of their lease
 --   q:<f> i:<f>  lanes of a function: work that calls the app, and work that does not; by rank, then due time and arrival
@@ -73,11 +74,11 @@ local function place(id, now)
   end
 end
 
--- Adds an entry that is nowhere yet. A row is a table of id, e, f, c, r, d, w.
+-- Adds an entry that is nowhere yet. A row is a table of id, e, f, c, r, d, w, y.
 local function link(row, lost)
   local seq = call('HINCRBY', NUMBERS, 'seq', 1)
   call('HINCRBY', NUMBERS, 'entries', 1)
-  call('HSET', entry_key(row.id), 'w', row.w, 'e', row.e, 'f', row.f, 'c', row.c, 'r', row.r, 'd', row.d, 's', seq, 'a', row.d)
+  call('HSET', entry_key(row.id), 'e', row.e, 'f', row.f, 'c', row.c, 'r', row.r, 'd', row.d, 'w', row.w, 'y', row.y, 's', seq, 'a', row.d)
   if lost then call('HSET', entry_key(row.id), 'lo', '1') end
 end
 
@@ -125,7 +126,7 @@ local function offer(row, now, horizon, max)
       return 'b'
     end
     if old[2] == 'l' then
-      call('HSET', key, 'af', 'n', 'nw', row.w, 'ne', row.e, 'nf', row.f, 'nc', row.c, 'nr', row.r, 'nd', row.d)
+      call('HSET', key, 'af', 'n', 'ne', row.e, 'nf', row.f, 'nc', row.c, 'nr', row.r, 'nd', row.d, 'nw', row.w, 'ny', row.y)
       return 'r'
     end
     remove(row.id)
@@ -139,27 +140,30 @@ local function offer(row, now, horizon, max)
   return 'a'
 end
 
--- Reads a row from ARGV, from `at` on: id, epoch, function, calls the app, rank, due, row. Returns it and what comes after it.
+-- Reads a row from ARGV, from `at` on: id, epoch, function, calls the app, rank, due, fixed, other. Returns it and what comes after it.
 local function read_row(at)
   return {
     id = ARGV[at], e = ARGV[at + 1], f = ARGV[at + 2], c = ARGV[at + 3], r = ARGV[at + 4], d = ARGV[at + 5], w = ARGV[at + 6],
-  }, at + 7
+    y = ARGV[at + 7],
+  }, at + 8
 end
 
--- Leases an entry that is nowhere. Returns row, token, end, lost, crashes.
-local function hold(id, now, length, process)
+-- Leases an entry that is nowhere. Adds to `result` id, epoch, function, rank, due, fixed, other, token, end, lost, crashes.
+local function hold(result, id, now, length, process)
   local key = entry_key(id)
-  local e = call('HMGET', key, 'w', 'f', 'c', 'lo', 'cr')
-  local token = call('HINCRBY', NUMBERS, 'token', 1)
+  local e = call('HMGET', key, 'e', 'f', 'r', 'd', 'w', 'y', 'c', 'lo', 'cr')
+  local token = string.format('%.0f', call('HINCRBY', NUMBERS, 'token', 1))
   local expires = string.format('%.0f', now + length)
-  token = string.format('%.0f', token)
   call('HSET', key, 'p', 'l', 't', token, 'x', expires, 'o', process)
   call('HDEL', key, 'af')
   call('ZADD', LEASED, expires, id)
-  call('SADD', holders_key(e[2], e[3]), id)
+  call('SADD', holders_key(e[2], e[7]), id)
   call('SADD', PARTS, e[2])
   call('SADD', owned_key(process), id)
-  return e[1], token, expires, e[4] or '0', e[5] or '0'
+  local n = #result
+  result[n + 1], result[n + 2], result[n + 3], result[n + 4], result[n + 5] = id, e[1], e[2], e[3], e[4]
+  result[n + 6], result[n + 7], result[n + 8], result[n + 9] = e[5], e[6], token, expires
+  result[n + 10], result[n + 11] = e[8] or '0', e[9] or '0'
 end
 
 -- Frees the slot of a leased entry, which is nowhere then.
@@ -175,13 +179,14 @@ end
 -- Returns whether what replaces it lies beyond the horizon.
 local function apply(id, fate, row, now, horizon)
   local key = entry_key(id)
-  local e = call('HMGET', key, 'af', 'ne', 'nw', 'nf', 'nc', 'nr', 'nd', 'lo')
+  local e = call('HMGET', key, 'af', 'ne', 'nw', 'nf', 'nc', 'nr', 'nd', 'lo', 'ny')
   local lost = false
   if e[1] == 'r' then
     fate = 'forget'
   elseif e[1] == 'n' and not (fate == 'replace' and tonumber(row.e) > tonumber(e[2])) then
     -- A holder that vanished may know this epoch too, so that only a holder's own word ends `lost`.
-    fate, row, lost = 'replace', { id = id, e = e[2], w = e[3], f = e[4], c = e[5], r = e[6], d = e[7] }, e[8]
+    fate, lost = 'replace', e[8]
+    row = { id = id, e = e[2], w = e[3], f = e[4], c = e[5], r = e[6], d = e[7], y = e[9] }
   end
   if fate == 'keep' then
     place(id, now)

@@ -1,8 +1,8 @@
 -- Ends a lease and adds what follows.
 -- ARGV: now, horizon, most entries, length of a lease, process, id, token, verdict (d done, t try again, r released, c crashed), not before
 -- (crashed), number of rows, rows, number of ids, ids to forget, 1 and a row to go on with or 0. For `t` the one row takes the entry's place.
--- Returns: generation, whether the caller is to look, whether the lease was lost, beyond, full, then of the lease to go on with row, token,
--- end, lost, crashes.
+-- Returns: generation, whether the caller is to look, whether the lease was lost, beyond, full, then the lease to go on with as `hold`
+-- gives it.
 if not generation then return { 'NOGEN' } end
 local now, horizon, max, length = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local process, id, token, verdict, retry_at = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
@@ -24,13 +24,13 @@ if is_held then
   if apply(id, fate, rows[1], now, horizon) then beyond = beyond + 1 end
 end
 if verdict == 'c' then call('HINCRBY', NUMBERS, 'crashes', 1) end
-if verdict == 'd' or not is_held then
-  for _, row in ipairs(rows) do add(row) end
-end
-local result = { generation, '0', is_held and '0' or '1', 0, 0 }
 local needless = tonumber(ARGV[at])
 for i = at + 1, at + needless do remove(ARGV[i]) end
 at = at + needless + 1
+if verdict == 'd' or (verdict == 't' and not is_held) then
+  for _, row in ipairs(rows) do add(row) end
+end
+local result = { generation, '0', is_held and '0' or '1', 0, 0 }
 if ARGV[at] == '1' then
   local row = read_row(at + 1)
   local may = is_held and tonumber(row.d) <= now and call('EXISTS', entry_key(row.id)) == 0
@@ -38,7 +38,7 @@ if ARGV[at] == '1' then
     and string.sub(generation, 1, 1) ~= 'b'
   if may then
     link(row)
-    result[6], result[7], result[8], result[9], result[10] = hold(row.id, now, length, process)
+    hold(result, row.id, now, length, process)
     place_partition(row.f)
   else
     add(row)
