@@ -378,4 +378,5 @@ async fn save_functions(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(
     execute_in(tx, &before, archives, "AND archived_at IS NULL")
         .await
         .map_err(Error::on("functions"))
+        .map(drop)
 }

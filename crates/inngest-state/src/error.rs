@@ -22,6 +22,29 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("could not bring the database schema up to date")]
     Migrate(#[source] DbErr),
+    /// The database has a migration whose effects this binary does not know and cannot live with.
+    #[error(
+        "the database was changed by a newer version (migration `{unknown}`), which runs only with versions that know `{floor}`; \
+         this one knows no more than `{newest}`: start the newer version"
+    )]
+    SchemaAhead {
+        unknown: String,
+        floor: String,
+        newest: String,
+    },
+    /// Migrations are pending, and this process may not apply them.
+    #[error(
+        "the database schema is behind this version; run `inngest migrate` first (pending: {pending})"
+    )]
+    SchemaBehind { pending: String },
+    /// Another process has been bringing the schema up to date for too long.
+    #[error(
+        "another process has been bringing the database schema up to date for minutes; look at its log, then start again"
+    )]
+    Migrating,
+    /// There is nothing to migrate in a database that does not outlive its process.
+    #[error("there is no database that could be migrated")]
+    NoMigrations,
     /// A statement failed.
     #[error("a statement on `{table}` failed")]
     Statement {
@@ -105,8 +128,17 @@ impl Error {
             | Self::CommitUnknown(_)
             | Self::Raced { .. } => true,
             Self::Statement { source, .. } | Self::Migrate(source) => is_unavailable(source),
-            Self::BadRow { .. } => false,
+            Self::Migrating => true,
+            Self::BadRow { .. }
+            | Self::SchemaAhead { .. }
+            | Self::SchemaBehind { .. }
+            | Self::NoMigrations => false,
         }
+    }
+
+    /// Whether a statement did not get its locks because somebody else has them: within `lock_timeout`, or to end a deadlock.
+    pub(crate) fn is_in_the_way(error: &DbErr) -> bool {
+        matches!(postgres_code(error).as_deref(), Some("55P03" | "40P01"))
     }
 }
 
@@ -118,15 +150,18 @@ fn says_that_nothing_was_committed(error: &dyn sqlx::error::DatabaseError) -> bo
 
 /// Deadlock detected, or serialization failure.
 fn is_postgres_race(error: &DbErr) -> bool {
+    matches!(postgres_code(error).as_deref(), Some("40P01" | "40001"))
+}
+
+/// What the server calls the failure of a statement.
+fn postgres_code(error: &DbErr) -> Option<String> {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
         error
     else {
-        return false;
+        return None;
     };
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code().map(|code| code.into_owned()));
-    matches!(code.as_deref(), Some("40P01" | "40001"))
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
 }
 
 fn is_unavailable(error: &DbErr) -> bool {
@@ -161,9 +196,10 @@ fn is_out_of_reach(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Connections, resources, stopping and starting servers, system errors, a standby, and a statement that ran out of time.
+/// Connections, resources, stopping and starting servers, system errors, a standby, a transaction that was given up because it did
+/// nothing, and a statement or a lock that took too long.
 fn is_postgres_trouble(code: &str) -> bool {
-    ["08", "53", "57", "58"].contains(&&code[..2]) || code == "25006"
+    ["08", "53", "57", "58"].contains(&&code[..2]) || ["25006", "25P03", "55P03"].contains(&code)
 }
 
 /// Busy, locked, read-only, I/O error, full, cannot open; the low byte is the primary code.

@@ -32,6 +32,9 @@ mod house;
 mod matching;
 mod migrate;
 mod open;
+mod partitions;
+mod pool;
+mod retention;
 mod rows;
 mod runs;
 mod signals;
@@ -53,7 +56,13 @@ mod keys_tests;
 #[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
+mod migrate_tests;
+#[cfg(test)]
 mod open_tests;
+#[cfg(test)]
+mod partitions_tests;
+#[cfg(test)]
+mod retention_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -83,8 +92,10 @@ pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::{ListEvents, TenantEvent};
 pub use matching::Matcher;
-pub use migrate::Migrator;
-pub use open::{Place, StoreSettings, Writers};
+pub use migrate::Migrate;
+pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
+pub use pool::{PoolStats, PoolUse};
+pub use retention::{Expired, Keeping, Turn};
 pub use runs::{FailedAttempt, ListRuns, LoadedRun};
 
 /// The database. A cheap handle.
@@ -95,6 +106,8 @@ pub struct Store {
     commits: committer::Committer,
     writers: Writers,
     statements: Arc<AtomicU64>,
+    reader_waits: Arc<pool::Waits>,
+    writer_waits: Arc<pool::Waits>,
     /// Deletes the files of a throw-away database with the last handle.
     _scratch: Option<Arc<tempfile::TempDir>>,
 }
@@ -110,7 +123,7 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.reader
+        self.reader()
             .execute_unprepared("SELECT 1")
             .await
             .map(drop)
@@ -127,7 +140,7 @@ impl Store {
         };
         let statement = Statement::from_string(self.reader.get_database_backend(), sql);
         let row = self
-            .reader
+            .reader()
             .query_one_raw(statement)
             .await
             .map_err(Error::on("(clock)"))?;

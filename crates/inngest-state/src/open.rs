@@ -7,12 +7,23 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     sqlx::{self, ConnectOptions as _, Connection as _, postgres::PgConnectOptions},
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{Error, Matcher, Store, committer::Committer, migrate};
+use crate::{
+    Error, Matcher, Migrate, Store,
+    committer::Committer,
+    migrate::{self, MIGRATIONS},
+    pool::{self, PoolStats},
+};
+
+/// How long a migration waits for a lock before it steps back and tries again.
+const MIGRATION_LOCK: Duration = Duration::from_millis(800);
+
+/// What messages call the server, whose URI holds a password.
+const POSTGRES: &str = "the configured Postgres server";
 
 /// Where the database is.
 #[derive(Clone, Debug)]
@@ -41,9 +52,13 @@ pub struct StoreSettings {
     pub place: Place,
     /// Connections for reading. Default 4.
     pub readers: u32,
+    /// Connections for writing to Postgres: group commits, work that is handed on, housekeeping. Default 4. SQLite has one.
+    pub writing: u32,
     /// Who writes to it. Default: this process only.
     pub writers: Writers,
-    /// How long a statement may wait for a connection, and (on Postgres) run. Default 30 s.
+    /// What happens when the schema is behind. Default: it is brought up to date.
+    pub migrate: Migrate,
+    /// How long a statement may run on Postgres, or wait for the file on SQLite. Default 30 s.
     pub timeout: Duration,
 }
 
@@ -53,7 +68,9 @@ impl StoreSettings {
         Self {
             place,
             readers: 4,
+            writing: 4,
             writers: Writers::One,
+            migrate: Migrate::AtOpening,
             timeout: Duration::from_secs(30),
         }
     }
@@ -73,21 +90,19 @@ impl Store {
         let statements = Arc::new(AtomicU64::new(0));
         let (mut writer, mut reader, scratch) = match &settings.place {
             Place::Postgres(url) => {
-                let place = "the configured Postgres server";
+                let place = POSTGRES;
                 reach(url, settings.timeout, place).await?;
-                let writer = connect(postgres_options(url, 1, settings.timeout), place).await?;
-                let reader = connect(
-                    postgres_options(url, settings.readers.max(1), settings.timeout),
-                    place,
-                )
-                .await?;
+                let conn = connect_patiently(url, settings.timeout).await?;
+                let migrated = migrate::migrate(&conn, MIGRATIONS, settings.migrate).await;
+                let _ = conn.close().await;
+                migrated?;
+                let pool = |connections| pool::postgres(url, connections, settings.timeout);
+                let writer = connect(pool(settings.writing.max(1)), place).await?;
+                let reader = connect(pool(settings.readers.max(1)), place).await?;
                 (writer, reader, None)
             }
             Place::Directory(directory) => {
-                std::fs::create_dir_all(directory).map_err(|source| Error::Directory {
-                    place: directory.display().to_string(),
-                    source,
-                })?;
+                make_directory(directory)?;
                 let (writer, reader) =
                     open_sqlite(&directory.join("main.db"), settings, Durability::Full).await?;
                 (writer, reader, None)
@@ -106,7 +121,9 @@ impl Store {
                 (writer, reader, Some(Arc::new(scratch)))
             }
         };
-        migrate::migrate(&writer).await?;
+        if writer.get_database_backend() == DbBackend::Sqlite {
+            migrate::migrate(&writer, MIGRATIONS, settings.migrate).await?;
+        }
         for conn in [&mut writer, &mut reader] {
             let statements = statements.clone();
             conn.set_metric_callback(move |_| {
@@ -120,17 +137,76 @@ impl Store {
             commits,
             writers: settings.writers,
             statements,
+            reader_waits: Arc::default(),
+            writer_waits: Arc::default(),
             _scratch: scratch,
         })
     }
 
     pub(crate) fn reader(&self) -> &DatabaseConnection {
+        self.reader_waits.ask(&self.reader);
         &self.reader
     }
 
     pub(crate) fn writer(&self) -> &DatabaseConnection {
+        self.writer_waits.ask(&self.writer);
         &self.writer
     }
+
+    /// How the connections are used.
+    pub fn pool_stats(&self) -> PoolStats {
+        PoolStats {
+            writer: self.writer_waits.look(&self.writer),
+            reader: self.reader_waits.look(&self.reader),
+        }
+    }
+}
+
+/// The names of the migrations that the database at this place does not have yet, in order. Changes nothing, except that the file is made
+/// where there is none.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn pending_migrations(settings: &StoreSettings) -> Result<Vec<&'static str>, Error> {
+    let conn = open_for_migrations(settings).await?;
+    let pending = migrate::pending(&conn, MIGRATIONS).await;
+    let _ = conn.close().await;
+    Ok(pending?.iter().map(|migration| migration.name).collect())
+}
+
+/// Brings the schema of the database at this place up to date and returns the names of the migrations that were applied.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn migrate(settings: &StoreSettings) -> Result<Vec<&'static str>, Error> {
+    let conn = open_for_migrations(settings).await?;
+    let applied = migrate::migrate(&conn, MIGRATIONS, Migrate::AtOpening).await;
+    let _ = conn.close().await;
+    applied
+}
+
+async fn open_for_migrations(settings: &StoreSettings) -> Result<DatabaseConnection, Error> {
+    match &settings.place {
+        Place::Postgres(url) => {
+            reach(url, settings.timeout, POSTGRES).await?;
+            connect_patiently(url, settings.timeout).await
+        }
+        Place::Directory(directory) => {
+            make_directory(directory)?;
+            let file = directory.join("main.db");
+            let (writer, _) = open_sqlite(&file, settings, Durability::Full).await?;
+            Ok(writer)
+        }
+        // Nobody else has it, so there is nothing to look at: it is made by opening it.
+        Place::Scratch => Err(Error::NoMigrations),
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(directory).map_err(|source| Error::Directory {
+        place: directory.display().to_string(),
+        source,
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,22 +280,9 @@ fn sqlite_options(
     options
 }
 
-fn postgres_options(url: &str, connections: u32, timeout: Duration) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url.to_owned());
-    options
-        .max_connections(connections)
-        .min_connections(1)
-        .acquire_timeout(timeout)
-        .connect_timeout(timeout)
-        .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_postgres_opts(move |options| {
-            options
-                .application_name("inngest")
-                .options([("statement_timeout", format!("{}ms", timeout.as_millis()))])
-                .statement_cache_capacity(256)
-        });
-    options
+async fn connect_patiently(url: &str, timeout: Duration) -> Result<DatabaseConnection, Error> {
+    let options = pool::postgres_patient(url, timeout, MIGRATION_LOCK);
+    connect(options, POSTGRES).await
 }
 
 /// Connects once. A pool would try a server that refuses until its time is over; at the start that is a mistake to be told at once.

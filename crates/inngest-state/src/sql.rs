@@ -140,24 +140,27 @@ pub(crate) async fn select_tuples(
     Ok(found)
 }
 
-/// Like [`select_in`] for statements without rows.
+/// Like [`select_in`] for statements without rows; returns how many rows were changed.
 pub(crate) async fn execute_in(
     conn: &impl ConnectionTrait,
     before: &str,
     ids: Vec<Value>,
     after: &str,
-) -> Result<(), DbErr> {
+) -> Result<u64, DbErr> {
+    let mut changed = 0;
     for chunk in ids.chunks(MAX_IDS) {
         let (list, values) = padded(chunk);
         let sql = format!("{before} ({list}) {after}");
-        conn.execute_raw(Statement::from_sql_and_values(
-            conn.get_database_backend(),
-            sql,
-            values,
-        ))
-        .await?;
+        let done = conn
+            .execute_raw(Statement::from_sql_and_values(
+                conn.get_database_backend(),
+                sql,
+                values,
+            ))
+            .await?;
+        changed += done.rows_affected();
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// The largest power of two that is at most `rows`, bounded.

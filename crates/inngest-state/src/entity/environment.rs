@@ -12,6 +12,7 @@ pub struct Model {
     pub slug: String,
     pub functions_version: i64,
     pub created_at: i64,
+    pub retention_days: Option<i32>,
 }
 
 /// No relations: rows are joined by the services that need them.

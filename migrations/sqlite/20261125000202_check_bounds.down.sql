@@ -1,0 +1,2 @@
+-- SQLite has no partitions: retention deletes rows in batches.
+SELECT 1;
