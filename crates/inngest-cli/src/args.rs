@@ -14,6 +14,10 @@ use inngest_config::{
 pub(crate) enum Asked {
     /// Run a server with these inputs of its settings.
     Serve(Inputs),
+    /// Bring the schema up to date, or only say what is pending.
+    Migrate { inputs: Inputs, is_dry: bool },
+    /// Delete what is too old, or only say what that is.
+    Retention { inputs: Inputs, is_dry: bool },
     /// Print the version.
     Version,
 }
@@ -27,6 +31,14 @@ pub(crate) fn parse(working_dir: PathBuf) -> Asked {
     match matches.subcommand() {
         Some(("dev", matches)) => Asked::Serve(inputs(Command::Dev, matches, working_dir)),
         Some(("start", matches)) => Asked::Serve(inputs(Command::Start, matches, working_dir)),
+        Some(("migrate", matches)) => Asked::Migrate {
+            inputs: inputs(Command::Tool, matches, working_dir),
+            is_dry: matches.get_flag(DRY_RUN),
+        },
+        Some(("retention", matches)) => Asked::Retention {
+            inputs: inputs(Command::Tool, matches, working_dir),
+            is_dry: matches.get_flag(DRY_RUN),
+        },
         _ => Asked::Version,
     }
 }
@@ -46,7 +58,25 @@ fn command() -> Clap {
             Command::Start,
             Clap::new("start").about("Run a server for production").after_help(AFTER_START),
         ))
+        .subcommand(tool(
+            Clap::new("migrate").about("Bring the database schema up to date; a server that starts does so too, unless --no-migrate"),
+            "Only print the names of the migrations that are pending",
+        ))
+        .subcommand(tool(
+            Clap::new("retention").about("Delete runs and events that are too old; a server does so too, every hour"),
+            "Only print how much would be deleted, per environment",
+        ))
         .subcommand(Clap::new("version").about("Print the version"))
+}
+
+const DRY_RUN: &str = "dry-run";
+
+fn tool(clap: Clap, about_dry_run: &'static str) -> Clap {
+    let dry_run = Arg::new(DRY_RUN)
+        .long(DRY_RUN)
+        .action(ArgAction::SetTrue)
+        .help(about_dry_run);
+    serving(Command::Tool, clap).arg(dry_run)
 }
 
 const AFTER_DEV: &str = "\

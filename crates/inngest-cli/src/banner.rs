@@ -8,7 +8,7 @@ use inngest_config::{AppSettings, Command, DatabaseSettings, Settings};
 pub(crate) fn banner(settings: &Settings, url: &str) -> String {
     let command = match settings.command {
         Command::Dev => "dev",
-        Command::Start => "start",
+        Command::Start | Command::Tool => "start",
     };
     let mut text = format!("\n  inngest {command} {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut row = |name: &str, value: &str| {
@@ -17,7 +17,7 @@ pub(crate) fn banner(settings: &Settings, url: &str) -> String {
     };
     match settings.command {
         Command::Dev => row("Explorer", &format!("{url}/graphql")),
-        Command::Start => row("GraphQL", &format!("{url}/graphql")),
+        Command::Start | Command::Tool => row("GraphQL", &format!("{url}/graphql")),
     }
     row(
         "Events",
@@ -40,7 +40,7 @@ fn sdk_hint(command: Command, url: &str) -> String {
     match command {
         Command::Dev if url.ends_with(":8288") => "set INNGEST_DEV=1".to_owned(),
         Command::Dev => format!("set INNGEST_DEV={url}"),
-        Command::Start => {
+        Command::Start | Command::Tool => {
             format!("set INNGEST_BASE_URL={url}, INNGEST_SIGNING_KEY and INNGEST_EVENT_KEY")
         }
     }

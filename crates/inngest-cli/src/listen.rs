@@ -25,7 +25,7 @@ pub(crate) async fn listen(
     let addresses = addresses(&settings.host).await?;
     let last = match command {
         Command::Dev if settings.port != 0 => settings.port.saturating_add(TRIES),
-        Command::Dev | Command::Start => settings.port,
+        Command::Dev | Command::Start | Command::Tool => settings.port,
     };
     for port in settings.port..=last {
         match bind_all(&addresses, port).await {

@@ -11,6 +11,7 @@ mod node;
 mod postgres;
 mod shutdown;
 mod telemetry;
+mod tools;
 mod version;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 
 use anyhow::Context;
 
-use inngest_config::{Inputs, load};
+use inngest_config::{Inputs, Loaded, load};
 
 use crate::{args::Asked, chain::chain};
 
@@ -39,11 +40,20 @@ fn run() -> anyhow::Result<()> {
     let working_dir = std::env::current_dir().context("could not find the working directory")?;
     match args::parse(working_dir) {
         Asked::Version => version::print(),
-        Asked::Serve(inputs) => serve(&inputs),
+        Asked::Serve(inputs) => with_settings(&inputs, async |loaded| node::run(loaded).await),
+        Asked::Migrate { inputs, is_dry } => with_settings(&inputs, async |loaded| {
+            tools::run_migrate(loaded, is_dry).await
+        }),
+        Asked::Retention { inputs, is_dry } => with_settings(&inputs, async |loaded| {
+            tools::run_retention(loaded, is_dry).await
+        }),
     }
 }
 
-fn serve(inputs: &Inputs) -> anyhow::Result<()> {
+fn with_settings(
+    inputs: &Inputs,
+    run: impl AsyncFnOnce(&Loaded) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let loaded = load(inputs)?;
     let wants_colour = !inputs.environment.contains_key("NO_COLOR");
     telemetry::init(loaded.settings.log, wants_colour);
@@ -57,5 +67,5 @@ fn serve(inputs: &Inputs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("could not start the runtime")?;
-    runtime.block_on(node::run(&loaded))
+    runtime.block_on(run(&loaded))
 }

@@ -25,7 +25,7 @@ use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
 use inngest_queue::{Queue, RedisSettings, model::QueueSettings, worker::WorkerSettings};
 use inngest_server::{ConnectionLimits, ServerSettings, probes, router, serve_with};
 use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
-use inngest_state::{Place, Store, StoreSettings, Writers};
+use inngest_state::{Migrate, Place, Store, StoreSettings, Writers};
 
 use crate::{
     banner::banner, chain::chain, data_dir::DataDir, listen::listen, postgres, shutdown,
@@ -125,6 +125,7 @@ async fn serve(
     services.attend(stop);
     if roles.scheduler {
         services.keep_filled(stop.clone());
+        services.keep_tidy(stop.clone());
         tasks.spawn(watch_apps(
             services.clone(),
             client,
@@ -211,28 +212,41 @@ fn own_url(host: &Host, address: SocketAddr) -> String {
     }
 }
 
-fn store_settings(settings: &Settings) -> StoreSettings {
-    match &settings.database {
+pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
+    let store = match &settings.database {
         DatabaseSettings::Memory => StoreSettings::at(Place::Scratch),
         DatabaseSettings::Sqlite { directory } => {
             StoreSettings::at(Place::Directory(directory.clone()))
         }
         DatabaseSettings::Postgres(postgres) => StoreSettings {
-            // One connection is the writer's.
-            readers: postgres.max_open - 1,
+            readers: postgres.max_open - writing_connections(postgres.max_open),
+            writing: writing_connections(postgres.max_open),
             writers: match settings.schedule {
                 ScheduleSettings::Memory => Writers::One,
                 ScheduleSettings::Redis { .. } => Writers::Several,
             },
             ..StoreSettings::at(Place::Postgres(postgres.uri.expose().clone()))
         },
+    };
+    StoreSettings {
+        migrate: if settings.house.migrates {
+            Migrate::AtOpening
+        } else {
+            Migrate::Separately
+        },
+        ..store
     }
+}
+
+/// How many of at most so many connections, two at least, are for writing: many rows go into one commit, so few are enough.
+fn writing_connections(all: u32) -> u32 {
+    (all / 4).clamp(1, 6)
 }
 
 fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
     let mode = match settings.command {
         Command::Dev => Mode::Dev,
-        Command::Start => Mode::Start,
+        Command::Start | Command::Tool => Mode::Start,
     };
     let signing_key = settings
         .keys
@@ -241,6 +255,7 @@ fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
         .map(|key| SigningKey::parse(key.expose()));
     Ok(ServiceSettings {
         retry_interval: settings.engine.retry_interval,
+        retention_days: settings.house.retention_days,
         signing_keys: signing_key
             .transpose()
             .context("the signing key cannot be used")?
@@ -267,7 +282,7 @@ fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {
 }
 
 /// Adds what a person can do about a database that does not open.
-fn explain(error: inngest_state::Error) -> anyhow::Error {
+pub(crate) fn explain(error: inngest_state::Error) -> anyhow::Error {
     const ADVICE: [(&str, &str); 6] = [
         (
             "not a database",

@@ -271,3 +271,80 @@ fn one_directory_serves_one_server_and_outlives_it() {
     assert!(again.becomes_ready());
     assert!(dir.path().join(".inngest/main.db").is_file());
 }
+
+#[test]
+fn schema_is_brought_up_to_date_by_hand_where_starts_may_not_do_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |output: &Output| {
+        let (out, err) = (&output.stdout, &output.stderr);
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(err)
+        )
+    };
+    let start = [&["start", "--port", "0", "--no-migrate"], KEYS.as_slice()].concat();
+    let refused = run(dir.path(), &start);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(
+        text(&refused).contains("inngest migrate"),
+        "{}",
+        text(&refused)
+    );
+
+    let pending = run(dir.path(), &["migrate", "--dry-run"]);
+    assert!(pending.status.success(), "{}", text(&pending));
+    assert!(
+        text(&pending).contains("pending 2026"),
+        "{}",
+        text(&pending)
+    );
+    let applied = run(dir.path(), &["migrate"]);
+    let pending = String::from_utf8_lossy(&pending.stdout).replace("pending", "applied");
+    assert_eq!(String::from_utf8_lossy(&applied.stdout), pending);
+    for _ in 0..2 {
+        let again = run(dir.path(), &["migrate", "--dry-run"]);
+        assert_eq!(text(&again), "The schema is up to date.\n");
+    }
+}
+
+#[test]
+fn retention_says_what_it_would_delete_and_deletes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = run(dir.path(), &["retention", "--dry-run"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(run(dir.path(), &["migrate"]).status.success());
+    let empty = run(dir.path(), &["retention", "--dry-run"]);
+    assert_eq!(
+        String::from_utf8_lossy(&empty.stdout),
+        "There is no environment yet.\n"
+    );
+    let sql = "INSERT INTO organizations VALUES (zeroblob(16), 'o', 1); \
+               INSERT INTO environments (id, org_id, slug, created_at) VALUES (zeroblob(16), zeroblob(16), 'main', 1); \
+               INSERT INTO events VALUES (x'00000000000000000000000000000001', zeroblob(16), zeroblob(16), 'a', 'k', 0, 0, 1, 1, x'7b7d')";
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.close()";
+    let file = dir.path().join(".inngest/main.db");
+    let filled = Command::new("python3")
+        .args(["-c", script, file.to_str().unwrap(), sql])
+        .status()
+        .unwrap();
+    assert!(filled.success());
+    for (args, message) in [
+        (
+            &["retention", "--dry-run", "--retention-days", "0"][..],
+            "environment main: everything is kept",
+        ),
+        (
+            &["retention", "--dry-run"],
+            "environment main: would delete 0 runs, 0 steps, 0 failed attempts, 1 events",
+        ),
+        (
+            &["retention"],
+            "environment main: deleted 0 runs, 0 steps, 0 failed attempts, 1 events",
+        ),
+    ] {
+        let output = run(dir.path(), args);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(message), "{text}");
+    }
+}

@@ -3,8 +3,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
-    AppSettings, DatabaseSettings, EngineSettings, Host, KeySettings, ListenSettings, LogLevel,
-    LogSettings, PostgresSettings, Roles, ScheduleSettings, Settings,
+    AppSettings, DatabaseSettings, EngineSettings, Host, HouseSettings, KeySettings,
+    ListenSettings, LogLevel, LogSettings, PostgresSettings, Roles, ScheduleSettings, Settings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -34,6 +34,7 @@ pub(crate) fn settings(
     let apps = reader.apps();
     let engine = reader.engine();
     let database = reader.database();
+    let house = reader.house();
     let keys = reader.keys();
     let log = reader.log();
     let schedule = reader.schedule(&database);
@@ -44,6 +45,7 @@ pub(crate) fn settings(
         apps,
         engine,
         database,
+        house,
         schedule,
         roles,
         keys,
@@ -63,7 +65,7 @@ impl<'a> Reader<'a> {
         let host = match (self.text("host"), self.inputs.command) {
             (Some((_, host)), _) => Host::Named(host.trim_matches(['[', ']']).to_owned()),
             (None, Command::Dev) => Host::Loopback,
-            (None, Command::Start) => Host::Named("0.0.0.0".to_owned()),
+            (None, Command::Start | Command::Tool) => Host::Named("0.0.0.0".to_owned()),
         };
         if self.inputs.command == Command::Dev && !host.is_loopback() {
             self.warnings.push(
@@ -116,7 +118,7 @@ impl<'a> Reader<'a> {
         let retry = self.number("retry-interval", 0);
         let drain = match self.inputs.command {
             Command::Dev => 3,
-            Command::Start => 25,
+            Command::Start | Command::Tool => 25,
         };
         EngineSettings {
             workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
@@ -129,7 +131,7 @@ impl<'a> Reader<'a> {
         let postgres = self.postgres();
         let sqlite_dir = self.text("sqlite-dir");
         let persist =
-            self.switch("persist") || sqlite_dir.is_some() || self.inputs.command == Command::Start;
+            self.switch("persist") || sqlite_dir.is_some() || self.inputs.command != Command::Dev;
         if let Some(postgres) = postgres {
             if sqlite_dir.is_some() {
                 self.warnings
@@ -161,8 +163,15 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn house(&mut self) -> HouseSettings {
+        HouseSettings {
+            migrates: !self.switch("no-migrate"),
+            retention_days: u32::try_from(self.number("retention-days", 30)).unwrap_or(u32::MAX),
+        }
+    }
+
     fn keys(&mut self) -> KeySettings {
-        if self.inputs.command == Command::Dev {
+        if self.inputs.command != Command::Start {
             return KeySettings {
                 signing_key: None,
                 event_keys: Vec::new(),
@@ -203,6 +212,8 @@ impl<'a> Reader<'a> {
     fn log(&mut self) -> LogSettings {
         let level = match self.text("log-level") {
             None if self.switch("verbose") => LogLevel::Debug,
+            // What such a command prints is what was asked for.
+            None if self.inputs.command == Command::Tool => LogLevel::Warn,
             None => LogLevel::Info,
             Some((place, text)) => LogLevel::parse(&text).unwrap_or_else(|| {
                 self.problems.push(Problem::new(

@@ -7,6 +7,8 @@ pub enum Command {
     Dev,
     /// A server for production.
     Start,
+    /// Something that is done to the database of such a server and serves nobody.
+    Tool,
 }
 
 /// What a value looks like.
@@ -74,6 +76,7 @@ impl Key {
 const BOTH: &[Command] = &[Command::Dev, Command::Start];
 const DEV: &[Command] = &[Command::Dev];
 const START: &[Command] = &[Command::Start];
+const ALL: &[Command] = &[Command::Dev, Command::Start, Command::Tool];
 const NO_COMMAND: &[Command] = &[];
 const PORT: Shape = Shape::Number {
     min: 0,
@@ -82,6 +85,10 @@ const PORT: Shape = Shape::Number {
 const MINUTES: Shape = Shape::Number {
     min: 1,
     max: 525_600,
+};
+const DAYS: Shape = Shape::Number {
+    min: 0,
+    max: 36_500,
 };
 const CONNECTIONS: Shape = Shape::Number {
     min: 2,
@@ -217,7 +224,7 @@ pub const KEYS: &[Key] = &[
         ..key(
             "sqlite-dir",
             Shape::Text,
-            BOTH,
+            ALL,
             "Directory of the SQLite file (default .inngest); with dev it implies --persist",
         )
     },
@@ -227,7 +234,7 @@ pub const KEYS: &[Key] = &[
         ..key(
             "postgres-uri",
             Shape::Text,
-            BOTH,
+            ALL,
             "Store in this Postgres database instead of an SQLite file",
         )
     },
@@ -238,6 +245,21 @@ pub const KEYS: &[Key] = &[
             CONNECTIONS,
             BOTH,
             "Most connections to Postgres at once (default 100)",
+        )
+    },
+    key(
+        "no-migrate",
+        Shape::Switch,
+        BOTH,
+        "Do not bring the database schema up to date at start; refuse to start when it is behind (see `inngest migrate`)",
+    ),
+    Key {
+        value_name: "DAYS",
+        ..key(
+            "retention-days",
+            DAYS,
+            ALL,
+            "Days for which runs are kept after their end, and events (default 30; 0 keeps them for ever)",
         )
     },
     without_effect("postgres-max-idle-conns", CONNECTIONS, BOTH, POOL),
@@ -303,17 +325,17 @@ pub const KEYS: &[Key] = &[
     key(
         "json",
         Shape::Switch,
-        BOTH,
+        ALL,
         "Write logs as JSON, also on a terminal",
     ),
-    key("verbose", Shape::Switch, BOTH, "Write debug logs"),
+    key("verbose", Shape::Switch, ALL, "Write debug logs"),
     Key {
         short: Some('l'),
         value_name: "LEVEL",
         ..key(
             "log-level",
             Shape::Text,
-            BOTH,
+            ALL,
             "trace, debug, info, warn or error (default info)",
         )
     },

@@ -52,6 +52,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// Where everything is stored.
     pub database: DatabaseSettings,
+    /// How the tables are kept.
+    pub house: HouseSettings,
     /// Where it is kept what runs when.
     pub schedule: ScheduleSettings,
     /// What this process does.
@@ -193,6 +195,15 @@ impl Roles {
         worker: true,
         scheduler: true,
     };
+}
+
+/// How the tables are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HouseSettings {
+    /// Whether a start brings the schema up to date. Otherwise it is refused while the schema is behind. Default yes.
+    pub migrates: bool,
+    /// Days for which runs are kept after their end, and events; 0 means for ever. Default 30.
+    pub retention_days: u32,
 }
 
 /// Who may call. Both are empty in `dev`, which asks nobody for a key.

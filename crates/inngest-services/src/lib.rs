@@ -24,6 +24,7 @@ mod record;
 mod refill;
 mod registry;
 mod resume;
+mod retention;
 mod route;
 mod runs;
 mod second_look;
@@ -31,6 +32,7 @@ mod settings;
 mod signals;
 #[cfg(feature = "test-util")]
 pub mod testing;
+mod time;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -57,6 +59,7 @@ pub use inngest_state::{FailedAttempt, ListEvents, ListRuns};
 pub use live::{FeedItem, LiveViews, RunFeedFilter};
 pub use programs::Programs;
 pub use refill::RebuildProgress;
+pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
@@ -115,6 +118,10 @@ impl Services {
             .store
             .ensure_environment(DEFAULT_ORG, DEFAULT_ENV, "dev", now)
             .await?;
+        if let Err(error) = parts.store.make_partitions(now).await {
+            // Rows have a place without them.
+            tracing::warn!(error = %error, "partitions of the coming weeks were not made");
+        }
         let registries = registry::Registries::new(parts.store.clone(), parts.programs.clone());
         Ok(Self(Arc::new(engine::Engine {
             registries,
@@ -148,9 +155,21 @@ impl Services {
             .spawn(async move { engine.keep_filled(stop).await });
     }
 
+    /// Deletes what is too old and makes partitions for what comes, now and every hour until `stop`. Any number of processes may do it.
+    pub fn keep_tidy(&self, stop: CancellationToken) {
+        let engine = self.0.clone();
+        self.0
+            .tracker
+            .spawn(async move { engine.keep_tidy(stop).await });
+    }
+
     /// Does until `stop` what every process has to do, whatever else it does.
     pub fn attend(&self, stop: &CancellationToken) {
         self.look_twice(stop);
+        let (engine, stop) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.keep_time(stop).await });
     }
 
     /// Works off the schedule until `stop`. Returns when the workers have wound down.

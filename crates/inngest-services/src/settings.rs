@@ -36,6 +36,8 @@ pub struct ServiceSettings {
     pub event_keys: Vec<String>,
     /// Bytes of run state kept in memory so that running runs are not read again. Default 32 MiB.
     pub cache_bytes: usize,
+    /// Days for which runs are kept after their end, and events, in environments that say nothing of their own; 0 means for ever. Default 30.
+    pub retention_days: u32,
     /// How long a call runs before its run is shown as running. Shorter calls save that write. Default 100 ms.
     pub mark_started_after: Duration,
 }
@@ -49,6 +51,7 @@ impl ServiceSettings {
             signing_keys: Vec::new(),
             event_keys: Vec::new(),
             cache_bytes: 32 * 1024 * 1024,
+            retention_days: 30,
             mark_started_after: Duration::from_millis(100),
         }
     }

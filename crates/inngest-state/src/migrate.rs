@@ -10,7 +10,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait, Value,
 };
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::Error;
 
@@ -152,10 +152,16 @@ async fn apply_pending(
     // Another process may have done it while we waited for the lock.
     let pending = pending(conn, list).await?;
     note_earlier(conn).await.map_err(Error::Migrate)?;
+    // Of a database that was just made nobody wants to know that.
+    let is_new = pending.len() == list.len();
     let mut done = Vec::new();
     for migration in pending {
         apply(conn, migration).await.map_err(Error::Migrate)?;
-        info!(migration = migration.name, "schema migration applied");
+        if is_new {
+            debug!(migration = migration.name, "schema migration applied");
+        } else {
+            info!(migration = migration.name, "schema migration applied");
+        }
         done.push(migration.name);
     }
     Ok(done)

@@ -11,6 +11,7 @@ mod hostile;
 mod processes;
 mod programs;
 mod races;
+mod retention;
 mod retries;
 mod stale;
 mod starts;
