@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -31,6 +31,7 @@ pub(crate) struct Accepted {
 /// A running sender.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
+    failures: Arc<AtomicU64>,
     sending: JoinHandle<Vec<Accepted>>,
 }
 
@@ -39,6 +40,8 @@ impl Load {
     pub(crate) fn start(server: &str, pause: Duration, most: Option<u64>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (url, stopped) = (format!("{server}/e/test"), stop.clone());
+        let failures = Arc::new(AtomicU64::new(0));
+        let failed = failures.clone();
         let sending = thread::spawn(move || {
             let mut accepted = Vec::new();
             for number in 0..most.unwrap_or(u64::MAX) {
@@ -46,12 +49,9 @@ impl Load {
                     break;
                 }
                 let kind = KINDS[usize::try_from(number).expect("small") % KINDS.len()];
-                let event = send(
-                    &url,
-                    &format!("fault/{kind}"),
-                    number,
-                    &format!("{kind}-{number}"),
-                );
+                let name = format!("fault/{kind}");
+                let (event, tries) = send(&url, &name, number, &format!("{kind}-{number}"));
+                failed.fetch_add(tries - 1, Ordering::Relaxed);
                 accepted.push(Accepted {
                     event,
                     kind,
@@ -61,7 +61,16 @@ impl Load {
             }
             accepted
         });
-        Self { stop, sending }
+        Self {
+            stop,
+            failures,
+            sending,
+        }
+    }
+
+    /// Requests so far that were not answered, or with an error.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Stops sending.
@@ -76,8 +85,8 @@ impl Load {
     }
 }
 
-/// Sends one event until it is accepted; returns its id. A repeated request is the same event.
-pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> String {
+/// Sends one event until it is accepted; returns its id and how often it was sent. A repeated request is the same event.
+pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> (String, u64) {
     // Ten bytes in base64 that follow from the id, and a time that stays the same.
     let letters: String = id
         .bytes()
@@ -87,7 +96,9 @@ pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> String {
     let tail = &letters[letters.len().saturating_sub(13)..];
     let seed = format!("1790000000000,{tail:A>13}A==");
     let event = json!({"name": name, "id": id, "data": {"n": number}});
+    let mut tries = 0;
     loop {
+        tries += 1;
         // What is waited for must not look old.
         let headers = [("x-inngest-event-id-seed", seed.as_str())];
         let headers = if name == "fault/arrived" {
@@ -99,7 +110,7 @@ pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> String {
         match answer {
             Ok(answer) if answer.status == 200 => {
                 let id = answer.body["ids"][0].as_str();
-                return id.expect("an accepted event has an id").to_owned();
+                return (id.expect("an accepted event has an id").to_owned(), tries);
             }
             Ok(answer) if answer.status < 500 => panic!("{name} was refused: {answer:?}"),
             Ok(_) | Err(_) => thread::sleep(Duration::from_millis(20)),

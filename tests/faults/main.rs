@@ -6,6 +6,7 @@
 
 mod app;
 mod check;
+mod fleet;
 mod load;
 
 use std::{
@@ -55,7 +56,17 @@ fn number(name: &str, default: u64) -> u64 {
 /// Pseudo-random numbers, repeatable (xorshift).
 struct Dice(u64);
 
+fn seed() -> u64 {
+    let seed = number("FAULT_SEED", u64::from(std::process::id()) + 1);
+    eprintln!("FAULT_SEED={seed}");
+    seed
+}
+
 impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -77,9 +88,7 @@ fn options(name: &str, port: u16, data: &str) -> ServerOptions {
 #[test]
 fn nothing_is_lost_or_done_twice_however_often_the_server_is_killed() {
     let kills = number("FAULT_KILLS", 20);
-    let seed = number("FAULT_SEED", u64::from(std::process::id()) + 1);
-    eprintln!("FAULT_SEED={seed}");
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut dice = Dice::new(seed());
     let (port, data) = (free_port(), own_directory("killed-data"));
     let options = options("killed", port, &data.display().to_string());
     let mut server = Server::start(&options);

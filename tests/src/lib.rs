@@ -12,6 +12,8 @@
 //! - [`scenario`] is one test's view of the shared server and apps.
 
 pub mod app;
+pub mod balancer;
+pub mod databases;
 pub mod http;
 pub mod process;
 pub mod scenario;

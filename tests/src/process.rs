@@ -81,6 +81,21 @@ impl Process {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
+    /// Sends it a signal, for example `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        // It may have ended already.
+        let _ = Command::new("kill")
+            .args([&format!("-{signal}"), &id])
+            .status();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) {
+        // Then it has ended already.
+        let _ = self.child.wait();
+    }
+
     /// Kills the process without a chance to clean up, and waits until it is gone.
     pub fn kill(&mut self) {
         // It may have ended already; then there is nothing to kill.

@@ -26,7 +26,8 @@ pub struct ServerOptions {
 pub struct Server {
     base: String,
     port: u16,
-    process: Process,
+    /// None for servers that are looked after elsewhere.
+    process: Option<Process>,
 }
 
 /// A run as the REST API shows it.
@@ -71,6 +72,32 @@ impl Server {
         Self::start_with(binary, env, &["dev", "--no-discovery"], options)
     }
 
+    /// Servers that somebody else has started and that are reached by this address.
+    pub fn behind(base: &str) -> Self {
+        Self {
+            base: base.to_owned(),
+            port: 0,
+            process: None,
+        }
+    }
+
+    /// Starts `inngest start` with another binary and more environment, without waiting for anything.
+    ///
+    /// # Panics
+    /// When there is no binary.
+    pub fn launch(
+        binary: Option<PathBuf>,
+        env: BTreeMap<String, String>,
+        options: &ServerOptions,
+    ) -> Self {
+        Self::spawn(
+            binary.unwrap_or_else(self::binary),
+            env,
+            &["start"],
+            options,
+        )
+    }
+
     /// Starts `inngest start`, which needs keys among its arguments.
     ///
     /// # Panics
@@ -84,6 +111,17 @@ impl Server {
     }
 
     fn start_with(
+        binary: PathBuf,
+        env: BTreeMap<String, String>,
+        mode: &[&str],
+        options: &ServerOptions,
+    ) -> Self {
+        let mut server = Self::spawn(binary, env, mode, options);
+        server.wait_until_healthy();
+        server
+    }
+
+    fn spawn(
         binary: PathBuf,
         mut env: BTreeMap<String, String>,
         mode: &[&str],
@@ -110,21 +148,23 @@ impl Server {
             directory: &own_directory(&options.name),
             env,
         });
-        let mut server = Self {
+        Self {
             base: format!("http://127.0.0.1:{port}"),
             port,
-            process,
-        };
+            process: Some(process),
+        }
+    }
+
+    /// Waits until it answers and has what it needs.
+    ///
+    /// # Panics
+    /// When it ends instead, or takes too long.
+    pub fn wait_until_healthy(&mut self) {
         wait_until("the server to be healthy", DEADLINE, || {
-            assert!(
-                !server.process.has_ended(),
-                "the server ended\n{}",
-                server.process.log_tail()
-            );
-            let answer = http::try_request("GET", &server.url("/health"), &[], None).ok()?;
+            assert!(!self.has_ended(), "the server ended\n{}", self.log_tail());
+            let answer = http::try_request("GET", &self.url("/health"), &[], None).ok()?;
             (answer.status == 200).then_some(())
         });
-        server
     }
 
     /// Its address without a path, as SDKs take it.
@@ -139,17 +179,35 @@ impl Server {
 
     /// Kills the process as a power cut would.
     pub fn kill(&mut self) {
-        self.process.kill();
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+
+    /// Sends the process a signal, for example `STOP`.
+    pub fn signal(&self, signal: &str) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.wait();
+        }
     }
 
     /// Whether the process has ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        self.process.has_ended()
+        self.process.as_mut().is_some_and(Process::has_ended)
     }
 
     /// The end of its log.
     pub fn log_tail(&self) -> String {
-        self.process.log_tail()
+        self.process
+            .as_ref()
+            .map_or_else(String::new, Process::log_tail)
     }
 
     fn url(&self, path: &str) -> String {

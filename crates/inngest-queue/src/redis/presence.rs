@@ -1,12 +1,13 @@
 //! Being there: a process says so every few seconds, hears who else is, and is woken by messages.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::StreamExt;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -25,8 +26,8 @@ const COUNTS: Duration = Duration::from_secs(15);
 pub(super) struct Memory {
     /// The generation in which it has said what it holds.
     pub(super) announced: String,
-    /// Processes that were there at the last beat in a whole schedule.
-    pub(super) others: Vec<String>,
+    /// Other processes, and when they were last known to be there. What Redis forgets is remembered here.
+    pub(super) others: HashMap<String, Instant>,
     /// It may hold leases whose answer it never got.
     pub(super) has_unknown_leases: bool,
 }
@@ -55,18 +56,23 @@ impl RedisQueue {
             .text(if is_farewell { "1" } else { "0" });
         let mut answer = self.run(args).await?;
         let dead = answer.size()?;
+        let now = Instant::now();
+        let mut memory = lock(&self.0.memory);
+        memory
+            .others
+            .retain(|_, seen| now.duration_since(*seen) < COUNTS);
         for _ in 0..dead {
             let process = answer.text()?;
             warn!(process, "a server has died; its work is taken over");
+            memory.others.remove(&process);
         }
-        let mut others = Vec::new();
         while !answer.is_empty() {
             let process = answer.text()?;
             if process != self.0.process {
-                others.push(process);
+                memory.others.insert(process, now);
             }
         }
-        lock(&self.0.memory).others = others;
+        drop(memory);
         if dead > 0 {
             self.0.deaths.send_modify(|count| *count += dead as u64);
         }

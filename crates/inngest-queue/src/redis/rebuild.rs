@@ -35,7 +35,7 @@ impl RedisQueue {
     pub(crate) async fn begin_rebuild(&self) -> Result<Option<RedisRebuild>, Error> {
         // A higher token than any that the lost schedule has given out: it counted from a time as well.
         let token = self.0.clock.now().as_millis().saturating_mul(1_000);
-        let others = lock(&self.0.memory).others.clone();
+        let others: Vec<String> = lock(&self.0.memory).others.keys().cloned().collect();
         let name = format!("{}{}", self.0.process, Uuid::new_v4().simple());
         let args = self
             .args(|scripts| &scripts.begin_rebuild)
