@@ -141,7 +141,10 @@ impl Engine {
                     });
                 }
                 Err(Refused::FunctionsChanged) => drop(self.registries.reload(work.env).await?),
-                Err(Refused::Store(error)) => return Err(error.into()),
+                Err(Refused::Store(error)) => {
+                    self.note_failed_commit(&error);
+                    return Err(error.into());
+                }
                 Err(_) => return Ok(Verdict::done()),
             }
         }

@@ -133,6 +133,14 @@ impl Engine {
         }
     }
 
+    /// A commit has failed, and may have been written all the same: then the schedule lacks what follows, and waits have not looked twice.
+    pub(crate) fn note_failed_commit(&self, error: &inngest_state::Error) {
+        self.note_left_out();
+        if error.is_outcome_unknown() {
+            self.second_look.note_unknown(self.clock.now());
+        }
+    }
+
     pub(crate) fn note_left_out(&self) {
         self.left_out.note();
     }

@@ -145,7 +145,7 @@ impl Engine {
             Err(Refused::FunctionsChanged) => Ok(false),
             Err(Refused::Store(error)) => {
                 // It may have been written all the same, and then the schedule lacks what follows.
-                self.note_left_out();
+                self.note_failed_commit(&error);
                 Err(error.into())
             }
             Err(refused) => Err(Error::Internal {

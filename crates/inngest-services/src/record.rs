@@ -184,7 +184,7 @@ impl Engine {
                 }
                 Err(Refused::Store(error)) if error.is_outcome_unknown() => {
                     *held = None;
-                    self.note_left_out();
+                    self.note_failed_commit(&error);
                     // Work that goes on keeps its epoch, by which the app knows its call; the run's revision tells as well.
                     if let Some(asked) = work.as_mut().filter(|_| !record.goes_on)
                         && !self.find_out(asked).await?
@@ -195,7 +195,7 @@ impl Engine {
                 Err(Refused::Store(error)) => {
                     // Whether it was written is not known; the next look reads the truth.
                     *held = None;
-                    self.note_left_out();
+                    self.note_failed_commit(&error);
                     return Err(error.into());
                 }
             }

@@ -198,7 +198,7 @@ impl Engine {
     /// Passes on what a commit has brought about: runs to the cells, work to the schedule, hints to whoever watches.
     pub(crate) async fn announce(&self, committed: &Committed, drafts: Vec<Progress>) {
         Counters::add(&self.counters.runs_started, committed.started.len());
-        self.second_look.note(committed);
+        self.second_look.note(committed, self.clock.now());
         for progress in drafts {
             if committed.started.contains(&progress.run) {
                 self.hint_progress(&progress);

@@ -6,7 +6,7 @@
 //! of the last minutes once more ([`Engine::match_recent`]). In a healthy system that finds nothing.
 
 use std::{
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -39,23 +39,42 @@ const RECENT: Duration = Duration::from_secs(120);
 pub(crate) struct SecondLook {
     fresh: Mutex<Vec<Wait>>,
     come: Notify,
-    /// Too many to keep.
-    overflown: std::sync::atomic::AtomicBool,
+    /// Since when there were too many to keep, or it is not known which there were.
+    unknown_since: Mutex<Option<Timestamp>>,
 }
 
 impl SecondLook {
-    /// Takes note of the waits of a commit.
-    pub(crate) fn note(&self, committed: &Committed) {
+    /// Takes note of the waits of a commit that was made `now`.
+    pub(crate) fn note(&self, committed: &Committed, now: Timestamp) {
         if committed.fresh_waits.is_empty() {
             return;
         }
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh.len() + committed.fresh_waits.len() > MAX_WAITS {
-            self.overflown.store(true, Ordering::Relaxed);
+            self.set_unknown(Some(now));
         } else {
             fresh.extend(committed.fresh_waits.iter().cloned());
         }
         self.come.notify_one();
+    }
+
+    /// Takes note of a commit of which it is not known whether it stored waits or events.
+    pub(crate) fn note_unknown(&self, since: Timestamp) {
+        self.set_unknown(Some(since));
+        self.come.notify_one();
+    }
+
+    /// Keeps the earliest; takes it out when told nothing.
+    fn set_unknown(&self, since: Option<Timestamp>) -> Option<Timestamp> {
+        let mut unknown = self
+            .unknown_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = unknown.take();
+        if since.is_some() {
+            *unknown = before.into_iter().chain(since).min();
+        }
+        before
     }
 
     fn take(&self) -> Vec<Wait> {
@@ -91,8 +110,11 @@ impl Engine {
 
     /// All waits that have been noted look again.
     pub(crate) async fn look_twice_once(&self) -> Result<(), Error> {
-        if self.second_look.overflown.swap(false, Ordering::Relaxed) {
-            self.match_recent(self.clock.now()).await?;
+        if let Some(since) = self.second_look.set_unknown(None)
+            && let Err(error) = self.match_since(since.minus(RECENT)).await
+        {
+            self.second_look.note_unknown(since);
+            return Err(error);
         }
         let waits = self.second_look.take();
         if waits.is_empty() {
@@ -145,7 +167,10 @@ impl Engine {
 
     /// Matches the events of the minutes before `until` with the waits once more. Returns how many waits they satisfied.
     pub(crate) async fn match_recent(&self, until: Timestamp) -> Result<usize, Error> {
-        let since = until.minus(RECENT);
+        self.match_since(until.minus(RECENT)).await
+    }
+
+    async fn match_since(&self, since: Timestamp) -> Result<usize, Error> {
         let late = self.store.late_events(since, PAGE as u64).await?;
         let mut found = self.match_page(late).await?;
         let mut after: Option<EventId> = None;
@@ -193,8 +218,7 @@ impl Engine {
                 Ok(committed.work.len())
             }
             Err(Refused::Store(error)) => {
-                // It may have been written all the same, and then the schedule lacks what follows.
-                self.note_left_out();
+                self.note_failed_commit(&error);
                 Err(error.into())
             }
             Err(refused) => Err(Error::Internal {

@@ -63,7 +63,7 @@ impl Signals<'_> {
             Err(Refused::WaitGone) => Err(nobody()),
             Err(Refused::Store(error)) => {
                 // It may have been written all the same, and then the schedule lacks what follows.
-                engine.note_left_out();
+                engine.note_failed_commit(&error);
                 Err(error.into())
             }
             Err(refused) => Err(Error::Internal {

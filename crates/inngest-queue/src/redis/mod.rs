@@ -107,6 +107,8 @@ struct Inner {
     limits: Mutex<HashMap<FunctionId, PartitionLimits>>,
     state: watch::Sender<ScheduleState>,
     memory: Mutex<presence::Memory>,
+    /// Shared by whoever may be given leases, and held alone while those are given back that nobody knows of.
+    leasing: tokio::sync::RwLock<()>,
     /// Processes that died, and were told to this one.
     deaths: watch::Sender<u64>,
 }
@@ -136,6 +138,7 @@ impl RedisQueue {
             limits: Mutex::default(),
             state: watch::Sender::new(ScheduleState::Unreachable),
             memory: Mutex::default(),
+            leasing: tokio::sync::RwLock::default(),
             deaths: watch::Sender::new(0),
         };
         let queue = Self(Arc::new(inner));
@@ -184,6 +187,7 @@ impl RedisQueue {
 
     pub(crate) async fn try_lease(&self, max: usize) -> Result<Look, Error> {
         loop {
+            let _leasing = self.0.leasing.read().await;
             let args = self
                 .args(|scripts| &scripts.lease)
                 .time(self.0.clock.now())
@@ -366,6 +370,7 @@ impl RedisQueue {
     }
 
     async fn run_settle(&self, lease: &Lease, args: Args<'_>) -> Result<Settled, Error> {
+        let _leasing = self.0.leasing.read().await;
         let asked = self.run(args).await;
         if matches!(asked, Err(Error::Unavailable { .. })) {
             // It may go on with work of which this process has not been told.

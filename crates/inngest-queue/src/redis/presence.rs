@@ -81,9 +81,12 @@ impl RedisQueue {
 
     /// Gives back leases whose answer this process never got.
     async fn give_back_unknown(&self) -> Result<(), Error> {
-        if !std::mem::take(&mut lock(&self.0.memory).has_unknown_leases) {
+        if !lock(&self.0.memory).has_unknown_leases {
             return Ok(());
         }
+        // Nothing is leased meanwhile, so that what is known is all that was given.
+        let _alone = self.0.leasing.write().await;
+        lock(&self.0.memory).has_unknown_leases = false;
         let args = self
             .args(|scripts| &scripts.release)
             .time(self.0.clock.now())
