@@ -17,7 +17,7 @@ use std::{
 };
 
 use inngest_core::wait::Wait;
-use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
@@ -222,8 +222,19 @@ impl Writer {
         .await
     }
 
+    /// Begins a transaction, on another connection where one turns out to be dead: as nothing was written on it, nobody needs to know.
+    async fn begin(&self) -> Result<DatabaseTransaction, Error> {
+        let mut tries = 1;
+        loop {
+            match self.conn.begin().await {
+                Err(error) if tries < TRIES && Error::is_cut_off(&error) => tries += 1,
+                begun => return begun.map_err(Error::on("(begin)")),
+            }
+        }
+    }
+
     async fn write_in_transaction(&self, commits: &[Commit]) -> Result<Vec<Answer>, Error> {
-        let tx = self.conn.begin().await.map_err(Error::on("(begin)"))?;
+        let tx = self.begin().await?;
         let outcomes = write::write(&tx, &self.matcher, commits).await?;
         #[cfg(feature = "failpoints")]
         crate::failpoints::pass_in_transaction(commits);

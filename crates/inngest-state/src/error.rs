@@ -136,6 +136,20 @@ impl Error {
         }
     }
 
+    /// Whether the connection of a statement was dead: cut, or ended by the server.
+    pub(crate) fn is_cut_off(error: &DbErr) -> bool {
+        match error {
+            DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause))
+                if matches!(cause.as_ref(), sqlx::Error::Io(_)) =>
+            {
+                true
+            }
+            _ => postgres_code(error)
+                .is_some_and(|code| ["57P01", "57P02", "25P03"].contains(&code.as_str())),
+        }
+    }
+
     /// Whether a statement did not get its locks because somebody else has them: within `lock_timeout`, or to end a deadlock.
     pub(crate) fn is_in_the_way(error: &DbErr) -> bool {
         matches!(postgres_code(error).as_deref(), Some("55P03" | "40P01"))

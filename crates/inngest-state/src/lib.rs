@@ -62,6 +62,8 @@ mod open_tests;
 #[cfg(test)]
 mod partitions_tests;
 #[cfg(test)]
+mod pool_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod samples;

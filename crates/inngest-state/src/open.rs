@@ -16,7 +16,7 @@ use crate::{
     Error, Matcher, Migrate, Store,
     committer::Committer,
     migrate::{self, MIGRATIONS},
-    pool::{self, PoolStats},
+    pool::{self, PoolStats, Use},
 };
 
 /// How long a migration waits for a lock before it steps back and tries again.
@@ -96,9 +96,11 @@ impl Store {
                 let migrated = migrate::migrate(&conn, MIGRATIONS, settings.migrate).await;
                 let _ = conn.close().await;
                 migrated?;
-                let pool = |connections| pool::postgres(url, connections, settings.timeout);
-                let writer = connect(pool(settings.writing.max(1)), place).await?;
-                let reader = connect(pool(settings.readers.max(1)), place).await?;
+                let pool = |connections, purpose| {
+                    pool::postgres(url, connections, settings.timeout, purpose)
+                };
+                let writer = connect(pool(settings.writing.max(1), Use::ByKey), place).await?;
+                let reader = connect(pool(settings.readers.max(1), Use::Reading), place).await?;
                 (writer, reader, None)
             }
             Place::Directory(directory) => {

@@ -11,6 +11,9 @@ use sea_orm::{ConnectOptions, DatabaseConnection, DbBackend, sqlx::Connection as
 /// one before it) still end within the 2 s after which a caller shall know that nothing was stored.
 const ACQUIRE: Duration = Duration::from_millis(900);
 
+// Two waits one after the other, and a little for the rest.
+const _: () = assert!(ACQUIRE.as_millis() * 2 + 200 <= 2_000);
+
 /// How long a statement waits for a lock. Longer than any transaction of ours takes, shorter than a lease.
 const LOCK: Duration = Duration::from_secs(10);
 
@@ -78,9 +81,24 @@ impl Waits {
     }
 }
 
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Everything that people and services ask for.
+    Reading,
+    /// Statements that find a bounded number of rows by their keys. They do so by index, whatever the statistics say: plans are kept, and one
+    /// that was made while a table was empty would read all of it for as long as nobody has analyzed it.
+    ByKey,
+}
+
 /// A pool of at most `connections`, whose statements run for at most `timeout`.
-pub(crate) fn postgres(url: &str, connections: u32, timeout: Duration) -> ConnectOptions {
-    let mut options = session(url, timeout, timeout.min(LOCK));
+pub(crate) fn postgres(
+    url: &str,
+    connections: u32,
+    timeout: Duration,
+    purpose: Use,
+) -> ConnectOptions {
+    let mut options = session(url, timeout, timeout.min(LOCK), purpose);
     options
         .max_connections(connections)
         .acquire_timeout(timeout.min(ACQUIRE))
@@ -101,12 +119,12 @@ pub(crate) fn postgres(url: &str, connections: u32, timeout: Duration) -> Connec
 /// One connection on which a statement may take as long as it needs, but waits for locks no longer than `lock`: what waits for a lock on a
 /// table holds up everybody who comes after it.
 pub(crate) fn postgres_patient(url: &str, timeout: Duration, lock: Duration) -> ConnectOptions {
-    let mut options = session(url, Duration::ZERO, lock);
+    let mut options = session(url, Duration::ZERO, lock, Use::Reading);
     options.max_connections(1).acquire_timeout(timeout);
     options
 }
 
-fn session(url: &str, statement: Duration, lock: Duration) -> ConnectOptions {
+fn session(url: &str, statement: Duration, lock: Duration, purpose: Use) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
     options
         .min_connections(1)
@@ -114,6 +132,14 @@ fn session(url: &str, statement: Duration, lock: Duration) -> ConnectOptions {
         .sqlx_logging(false)
         .map_sqlx_postgres_opts(move |options| {
             let ms = |limit: Duration| format!("{}ms", limit.as_millis());
+            let options = match purpose {
+                Use::Reading => options,
+                Use::ByKey => options.options([
+                    ("enable_seqscan", "off"),
+                    ("enable_hashjoin", "off"),
+                    ("enable_mergejoin", "off"),
+                ]),
+            };
             options
                 .application_name("inngest")
                 .options([
