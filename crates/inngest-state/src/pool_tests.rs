@@ -29,7 +29,14 @@ async fn connection_that_was_cut_is_replaced_before_a_commit_notices() {
     let Some(database) = TestDatabase::postgres().await else {
         return;
     };
-    let store = database.open().await;
+    // One connection for writing, so that it is the one that is cut.
+    let settings = StoreSettings {
+        writing: 1,
+        ..database.settings().clone()
+    };
+    let store = Store::open(&settings, matcher(), &TaskTracker::new())
+        .await
+        .unwrap();
     for number in 1..=3 {
         let pid = of_writer(&store, "SELECT pg_backend_pid()::bigint AS n").await;
         let gone = format!(
