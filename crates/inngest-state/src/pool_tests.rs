@@ -139,7 +139,7 @@ impl Door {
         let url = url.replacen(&server, &own, 1);
         let closing = Arc::new(Notify::new());
         let closed = closing.clone();
-        let task = tokio::spawn(async move {
+        let task = TaskTracker::new().spawn(async move {
             let mut ways = tokio::task::JoinSet::new();
             loop {
                 tokio::select! {
