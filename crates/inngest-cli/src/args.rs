@@ -18,6 +18,13 @@ pub(crate) enum Asked {
     Migrate { inputs: Inputs, is_dry: bool },
     /// Delete what is too old, or only say what that is.
     Retention { inputs: Inputs, is_dry: bool },
+    /// Make a token.
+    Token {
+        inputs: Inputs,
+        subject: String,
+        role: String,
+        valid_for_hours: u64,
+    },
     /// Print the version.
     Version,
 }
@@ -39,8 +46,21 @@ pub(crate) fn parse(working_dir: PathBuf) -> Asked {
             inputs: inputs(Command::Tool, matches, working_dir),
             is_dry: matches.get_flag(DRY_RUN),
         },
+        Some(("token", matches)) => match matches.subcommand() {
+            Some((_, matches)) => Asked::Token {
+                inputs: inputs(Command::Start, matches, working_dir),
+                subject: text(matches, "subject"),
+                role: text(matches, "role-of-token"),
+                valid_for_hours: matches.get_one("expires-in").copied().unwrap_or(24),
+            },
+            None => Asked::Version,
+        },
         _ => Asked::Version,
     }
+}
+
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one(name).cloned().unwrap_or_default()
 }
 
 fn command() -> Clap {
@@ -66,7 +86,47 @@ fn command() -> Clap {
             Clap::new("retention").about("Delete runs and events that are too old; a server does so too, every hour"),
             "Only print how much would be deleted, per environment",
         ))
+        .subcommand(
+            Clap::new("token")
+                .about("Tokens for GraphQL and /api/v1")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(token_create()),
+        )
         .subcommand(Clap::new("version").about("Print the version"))
+}
+
+/// Takes the settings of the server whose tokens it makes, because its secret is in the database.
+fn token_create() -> Clap {
+    let create = Clap::new("create")
+        .about("Print a token that the server with the same settings accepts")
+        .after_help(AFTER_START);
+    serving(Command::Start, create)
+        .arg(
+            Arg::new("subject")
+                .long("subject")
+                .value_name("NAME")
+                .default_value("command-line")
+                .help("Whom the token is for"),
+        )
+        .arg(
+            // `--role` is taken by what a server does.
+            Arg::new("role-of-token")
+                .id("role-of-token")
+                .long("as")
+                .value_name("ROLE")
+                .value_parser(["viewer", "member", "admin", "owner"])
+                .default_value("viewer")
+                .help("What the bearer may do"),
+        )
+        .arg(
+            Arg::new("expires-in")
+                .long("expires-in")
+                .value_name("HOURS")
+                .value_parser(clap::value_parser!(u64).range(1..=8_760))
+                .default_value("24")
+                .help("How long the token is good"),
+        )
 }
 
 const DRY_RUN: &str = "dry-run";

@@ -47,6 +47,14 @@ fn run() -> anyhow::Result<()> {
         Asked::Retention { inputs, is_dry } => with_settings(&inputs, async |loaded| {
             tools::run_retention(loaded, is_dry).await
         }),
+        Asked::Token {
+            inputs,
+            subject,
+            role,
+            valid_for_hours,
+        } => with_settings(&inputs, async |loaded| {
+            tools::run_token(loaded, &subject, &role, valid_for_hours).await
+        }),
     }
 }
 

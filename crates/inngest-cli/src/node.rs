@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use inngest_config::{
-    AppSettings, Command, DatabaseSettings, Host, Loaded, ScheduleSettings, Settings,
+    AppSettings, Command, DatabaseSettings, Host, Loaded, ScheduleSettings, Settings, TokenSettings,
 };
 use inngest_core::{
     access::Actor,
@@ -24,7 +24,9 @@ use inngest_devserver::{Scan, WatchSettings, defaults::PORTS, watch_apps};
 use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
 use inngest_queue::{Queue, RedisSettings, model::QueueSettings, worker::WorkerSettings};
 use inngest_server::{ConnectionLimits, ServerSettings, probes, router, serve_with};
-use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
+use inngest_services::{
+    Mode, Parts, Programs, SecretKey, ServiceSettings, Services, TokenIssuer, TokenKey,
+};
 use inngest_state::{Migrate, Place, Store, StoreSettings, Writers};
 
 use crate::{
@@ -248,27 +250,56 @@ fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
         Command::Dev => Mode::Dev,
         Command::Start | Command::Tool => Mode::Start,
     };
-    let signing_key = settings
-        .keys
-        .signing_key
-        .as_ref()
-        .map(|key| SigningKey::parse(key.expose()));
+    let keys = &settings.keys;
+    let mut signing_keys = Vec::new();
+    for key in keys.signing_key.iter().chain(&keys.signing_key_fallbacks) {
+        let key = SigningKey::parse(key.expose());
+        signing_keys.push(key.context("a signing key cannot be used")?);
+    }
     Ok(ServiceSettings {
         retry_interval: settings.engine.retry_interval,
         retention_days: settings.house.retention_days,
-        signing_keys: signing_key
-            .transpose()
-            .context("the signing key cannot be used")?
-            .into_iter()
-            .collect(),
-        event_keys: settings
-            .keys
+        signing_keys,
+        token_issuer: keys.tokens.as_ref().map(token_issuer),
+        secret_keys: secret_keys(settings)?,
+        event_keys: keys
             .event_keys
             .iter()
             .map(|key| key.expose().clone())
             .collect(),
         ..ServiceSettings::new(mode)
     })
+}
+
+/// What secrets in the database are sealed with, and what they may have been sealed with before. The signing keys take the place of a
+/// secret key, so that one may be configured later.
+pub(crate) fn secret_keys(settings: &Settings) -> anyhow::Result<Vec<SecretKey>> {
+    let keys = &settings.keys;
+    keys.secret_key
+        .iter()
+        .chain(&keys.secret_key_fallback)
+        .chain(&keys.signing_key)
+        .chain(&keys.signing_key_fallbacks)
+        .map(|secret| secret.expose())
+        // A short signing key is no secret to derive from.
+        .filter(|secret| secret.len() >= 16)
+        .map(|secret| SecretKey::derive(secret).context("the secret key cannot be used"))
+        .collect()
+}
+
+fn token_issuer(settings: &TokenSettings) -> TokenIssuer {
+    let secret = settings.secret.iter();
+    let public_key = settings.public_key.iter();
+    let jwks_url = settings.jwks_url.iter();
+    TokenIssuer {
+        issuer: settings.issuer.clone(),
+        audience: settings.audience.clone(),
+        keys: secret
+            .map(|secret| TokenKey::Secret(secret.expose().clone()))
+            .chain(public_key.map(|pem| TokenKey::PublicKey(pem.expose().clone())))
+            .chain(jwks_url.map(|url| TokenKey::Jwks(url.clone())))
+            .collect(),
+    }
 }
 
 fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {

@@ -1,4 +1,4 @@
-//! `inngest migrate` and `inngest retention`: what a server does by itself, done once and by hand.
+//! `inngest migrate`, `inngest retention` and `inngest token`: what is done once and by hand.
 
 use std::{
     fmt::Write as _,
@@ -10,13 +10,13 @@ use anyhow::{Context, bail};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use inngest_config::{DatabaseSettings, Loaded};
-use inngest_core::time::Clock;
-use inngest_services::{Programs, Retention, RetentionReport};
+use inngest_core::{access::Role, time::Clock};
+use inngest_services::{Programs, Retention, RetentionReport, issue_token};
 use inngest_state::{Migrate, Store, StoreSettings, migrate, pending_migrations};
 
 use crate::{
     data_dir::DataDir,
-    node::{explain, store_settings},
+    node::{explain, secret_keys, store_settings},
     postgres,
 };
 
@@ -69,6 +69,32 @@ pub(crate) async fn run_retention(loaded: &Loaded, is_dry: bool) -> anyhow::Resu
         }
     };
     print(&told(&report, is_dry))
+}
+
+/// Makes a token of the installation whose database the settings name, and prints it. Nothing of it is kept.
+///
+/// # Errors
+/// What keeps the database from being opened, or a secret key that does not fit it.
+pub(crate) async fn run_token(
+    loaded: &Loaded,
+    subject: &str,
+    role: &str,
+    valid_for_hours: u64,
+) -> anyhow::Result<()> {
+    let role = Role::parse(role).context("there is no such role")?;
+    let settings = StoreSettings {
+        migrate: Migrate::Separately,
+        ..store_settings(&loaded.settings)
+    };
+    let tasks = TaskTracker::new();
+    let store = Store::open(&settings, Programs::default().matcher(), &tasks)
+        .await
+        .map_err(explain)?;
+    let now = store.now().await?;
+    let valid_for = Duration::from_secs(valid_for_hours * 3_600);
+    let keys = secret_keys(&loaded.settings)?;
+    let token = issue_token(&store, &keys, subject, role, valid_for, now).await?;
+    print(&format!("{token}\n"))
 }
 
 async fn claim(loaded: &Loaded) -> anyhow::Result<Option<DataDir>> {

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use crate::{
     AppSettings, DatabaseSettings, EngineSettings, Host, HouseSettings, KeySettings,
     ListenSettings, LogLevel, LogSettings, PostgresSettings, Roles, ScheduleSettings, Settings,
+    TokenSettings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -174,7 +175,11 @@ impl<'a> Reader<'a> {
         if self.inputs.command != Command::Start {
             return KeySettings {
                 signing_key: None,
+                signing_key_fallbacks: Vec::new(),
                 event_keys: Vec::new(),
+                secret_key: None,
+                secret_key_fallback: None,
+                tokens: None,
             };
         }
         let signing_key = self.text("signing-key");
@@ -186,27 +191,77 @@ impl<'a> Reader<'a> {
             )),
             Some(_) => {}
         }
-        let event_keys: Vec<Secret<String>> = self
-            .given("event-key")
-            .map(|(_, given)| {
-                given
-                    .texts
-                    .iter()
-                    .filter(|text| !text.trim().is_empty())
-                    .map(|text| Secret::new(text.trim().to_owned()))
-                    .collect()
-            })
-            .unwrap_or_default();
+        let event_keys = self.secrets("event-key");
         if event_keys.is_empty() {
             self.problems.push(Problem::new(
                 "at least one event-key",
                 required("event-key"),
             ));
         }
+        let fallbacks = self.secrets("signing-key-fallback");
+        if let Some((key, given)) = self.given("signing-key-fallback")
+            && !fallbacks.iter().all(|key| is_signing_key(key.expose()))
+        {
+            self.problems.push(Problem::new(
+                given.place(key),
+                "must be an even number of hexadecimal digits, with or without a prefix",
+            ));
+        }
+        let secret_key = self.text("secret-key");
+        if let Some((place, secret)) = &secret_key
+            && secret.len() < 16
+        {
+            self.problems
+                .push(Problem::new(place.as_str(), "must have at least 16 bytes"));
+        }
+        let tokens = self.tokens();
         KeySettings {
             signing_key: signing_key.map(|(_, key)| Secret::new(key)),
+            signing_key_fallbacks: fallbacks,
             event_keys,
+            secret_key: secret_key.map(|(_, secret)| Secret::new(secret)),
+            secret_key_fallback: self.secret("secret-key-fallback"),
+            tokens,
         }
+    }
+
+    fn tokens(&mut self) -> Option<TokenSettings> {
+        let issuer = self.text("token-issuer");
+        let audience = self.text("token-audience");
+        let tokens = TokenSettings {
+            issuer: issuer.as_ref().map(|(_, text)| text.clone())?,
+            audience: audience.map(|(_, text)| text).unwrap_or_default(),
+            secret: self.secret("token-secret"),
+            public_key: self.secret("token-public-key"),
+            jwks_url: self.text("token-jwks-url").map(|(_, url)| url),
+        };
+        let place = issuer.map(|(place, _)| place).unwrap_or_default();
+        if tokens.audience.is_empty() {
+            self.problems
+                .push(Problem::new(place.as_str(), "needs token-audience as well"));
+        }
+        if tokens.secret.is_none() && tokens.public_key.is_none() && tokens.jwks_url.is_none() {
+            self.problems.push(Problem::new(
+                place,
+                "needs a key as well: token-secret, token-public-key or token-jwks-url",
+            ));
+        }
+        Some(tokens)
+    }
+
+    fn secret(&self, name: &'static str) -> Option<Secret<String>> {
+        self.text(name).map(|(_, text)| Secret::new(text))
+    }
+
+    fn secrets(&self, name: &'static str) -> Vec<Secret<String>> {
+        let texts = self.given(name).map(|(_, given)| given.texts.as_slice());
+        texts
+            .unwrap_or_default()
+            .iter()
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty())
+            .map(|text| Secret::new(text.to_owned()))
+            .collect()
     }
 
     fn log(&mut self) -> LogSettings {

@@ -307,6 +307,83 @@ pub const KEYS: &[Key] = &[
         is_secret: true,
         value_name: "KEY",
         ..key(
+            "signing-key-fallback",
+            Shape::List,
+            START,
+            "Signing key that apps may still use while keys are being changed; may be given several times",
+        )
+    },
+    Key {
+        is_secret: true,
+        value_name: "SECRET",
+        ..key(
+            "secret-key",
+            Shape::Text,
+            START,
+            "Secret with which secrets in the database are sealed, at least 16 bytes (default: the signing key takes its place)",
+        )
+    },
+    Key {
+        is_secret: true,
+        value_name: "SECRET",
+        ..key(
+            "secret-key-fallback",
+            Shape::Text,
+            START,
+            "The secret key that was used before, while it is being changed",
+        )
+    },
+    Key {
+        value_name: "ISSUER",
+        ..key(
+            "token-issuer",
+            Shape::Text,
+            START,
+            "What `iss` of tokens has to be; needs --token-audience and a key",
+        )
+    },
+    Key {
+        value_name: "AUDIENCE",
+        ..key(
+            "token-audience",
+            Shape::Text,
+            START,
+            "What `aud` of tokens has to be",
+        )
+    },
+    Key {
+        is_secret: true,
+        value_name: "SECRET",
+        ..key(
+            "token-secret",
+            Shape::Text,
+            START,
+            "Secret shared with the issuer of tokens (HS256), at least 32 bytes",
+        )
+    },
+    Key {
+        is_secret: true,
+        value_name: "PEM",
+        ..key(
+            "token-public-key",
+            Shape::Text,
+            START,
+            "Public key of the issuer of tokens in PEM (RS256, ES256 or EdDSA)",
+        )
+    },
+    Key {
+        value_name: "URL",
+        ..key(
+            "token-jwks-url",
+            Shape::Text,
+            START,
+            "Where the issuer of tokens publishes its keys",
+        )
+    },
+    Key {
+        is_secret: true,
+        value_name: "KEY",
+        ..key(
             "event-key",
             Shape::List,
             START,

@@ -211,8 +211,31 @@ pub struct HouseSettings {
 pub struct KeySettings {
     /// The key shared with apps, as it was given, with or without its prefix. Always set in `start`.
     pub signing_key: Option<Secret<String>>,
+    /// Keys that apps may still use while they are being changed.
+    pub signing_key_fallbacks: Vec<Secret<String>>,
     /// The keys with which events may be sent; at least one in `start`.
     pub event_keys: Vec<Secret<String>>,
+    /// What the secrets in the database are sealed with; the signing key when absent.
+    pub secret_key: Option<Secret<String>>,
+    /// What they were sealed with before.
+    pub secret_key_fallback: Option<Secret<String>>,
+    /// Whose tokens are accepted beside the installation's own.
+    pub tokens: Option<TokenSettings>,
+}
+
+/// The issuer of tokens; it has at least one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// What `iss` has to be.
+    pub issuer: String,
+    /// What `aud` has to be.
+    pub audience: String,
+    /// A shared secret.
+    pub secret: Option<Secret<String>>,
+    /// A public key in PEM.
+    pub public_key: Option<Secret<String>>,
+    /// Where its keys are published.
+    pub jwks_url: Option<String>,
 }
 
 /// What is logged.

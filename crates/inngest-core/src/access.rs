@@ -1,6 +1,9 @@
 //! Who is asking, and for which organization and environment.
 
-use crate::ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, OrgId};
+use crate::{
+    ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, OrgId},
+    time::Timestamp,
+};
 
 /// Who asks for something. Every service function takes one first, so no caller can forget to say who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct Actor {
     pub env: EnvId,
     /// What kind of caller this is.
     pub kind: ActorKind,
+    /// When the credential ends; none for one that does not.
+    pub expires_at: Option<Timestamp>,
     scopes: Scopes,
 }
 
@@ -25,6 +30,63 @@ pub enum ActorKind {
     EventKey,
     /// The server itself.
     System,
+    /// A person or a program, proved by a token.
+    Token,
+}
+
+/// What the bearer of a token may do; each role includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Sees everything, changes nothing.
+    Viewer,
+    /// Sends events, starts, cancels and reruns runs.
+    Member,
+    /// Adds and removes apps.
+    Admin,
+    /// Whatever there is.
+    Owner,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// The word in tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+
+    fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Viewer => &[Scope::AppsRead, Scope::EventsRead, Scope::RunsRead],
+            Self::Member => &[
+                Scope::AppsRead,
+                Scope::EventsRead,
+                Scope::RunsRead,
+                Scope::EventsSend,
+                Scope::RunsWrite,
+            ],
+            // Reporting steps is for apps alone.
+            Self::Admin | Self::Owner => &[
+                Scope::AppsRead,
+                Scope::EventsRead,
+                Scope::RunsRead,
+                Scope::EventsSend,
+                Scope::RunsWrite,
+                Scope::AppsWrite,
+            ],
+        }
+    }
 }
 
 /// One thing that an actor may be allowed to do.
@@ -74,6 +136,7 @@ impl Actor {
             org: DEFAULT_ORG,
             env: DEFAULT_ENV,
             kind: ActorKind::Dev,
+            expires_at: None,
             scopes: Scopes::ALL,
         }
     }
@@ -84,6 +147,7 @@ impl Actor {
             org,
             env,
             kind: ActorKind::System,
+            expires_at: None,
             scopes: Scopes::ALL,
         }
     }
@@ -94,6 +158,7 @@ impl Actor {
             org,
             env,
             kind: ActorKind::SigningKey,
+            expires_at: None,
             scopes: Scopes::ALL,
         }
     }
@@ -104,7 +169,19 @@ impl Actor {
             org,
             env,
             kind: ActorKind::EventKey,
+            expires_at: None,
             scopes: Scopes::only(&[Scope::EventsSend]),
+        }
+    }
+
+    /// The bearer of a token for this environment, until it ends.
+    pub fn token(org: OrgId, env: EnvId, role: Role, expires_at: Timestamp) -> Self {
+        Self {
+            org,
+            env,
+            kind: ActorKind::Token,
+            expires_at: Some(expires_at),
+            scopes: Scopes::only(role.scopes()),
         }
     }
 
@@ -122,6 +199,19 @@ impl Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_role_may_what_the_one_before_it_may_and_none_may_act_as_an_app() {
+        let mut before: Vec<Scope> = Vec::new();
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+            let actor = Actor::token(DEFAULT_ORG, DEFAULT_ENV, role, Timestamp::MAX);
+            assert!(before.iter().all(|scope| actor.require(*scope).is_ok()));
+            assert!(actor.require(Scope::Execute).is_err());
+            before = role.scopes().to_vec();
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
 
     #[test]
     fn event_key_may_send_and_nothing_else() {

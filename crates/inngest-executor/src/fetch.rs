@@ -1,6 +1,6 @@
 //! HTTP requests that the server makes for an app, as durable steps (sdk-protocol 5.4).
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use bytes::Bytes;
 use inngest_core::{
@@ -46,7 +46,52 @@ pub enum FetchOutcome {
     Failed(Box<Failure>),
 }
 
+/// Why a document could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// The address is not one that may be called, or nothing answered there in time, or with more than was asked for.
+    #[error("nothing usable answered there")]
+    Unreachable,
+    /// The answer was another status than 200.
+    #[error("it was answered with status {0}")]
+    Status(u16),
+}
+
 impl AppClient {
+    /// Reads a document of the server's own configuration, within `patience` and `max_bytes`. Follows no redirect.
+    ///
+    /// # Errors
+    /// In words that hold nothing of the address.
+    pub async fn read_document(
+        &self,
+        url: &str,
+        patience: Duration,
+        max_bytes: usize,
+    ) -> Result<Bytes, DocumentError> {
+        let url = Url::parse(url).map_err(|_| DocumentError::Unreachable)?;
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            secret_headers: Vec::new(),
+            keeps_query: false,
+        };
+        let bounds = Bounds {
+            timeout: patience,
+            body_bytes: max_bytes,
+            redirects: 0,
+        };
+        let incoming = self
+            .send(outgoing, bounds)
+            .await
+            .map_err(|_| DocumentError::Unreachable)?;
+        match incoming.status {
+            200 => Ok(incoming.body),
+            status => Err(DocumentError::Status(status)),
+        }
+    }
+
     /// Makes the request and waits for its end. Nothing of it is logged: its headers hold secrets.
     pub async fn fetch(&self, request: &FetchRequest) -> FetchOutcome {
         let name = if request.is_inference {

@@ -16,7 +16,7 @@ use inngest_core::limits;
 
 pub use call::CallRequest;
 pub use egress::{AllowedAddress, EgressPolicy, InvalidAddress};
-pub use fetch::FetchOutcome;
+pub use fetch::{DocumentError, FetchOutcome};
 pub use sync::{Probe, SyncKind, SyncRequest};
 
 /// How apps are called.

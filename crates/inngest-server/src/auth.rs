@@ -17,9 +17,16 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Option<&str> {
         .map(|value| value.to_str().unwrap_or("?"))
 }
 
+/// The environment that the bearer of a token asks for.
+pub(crate) const ENVIRONMENT: &str = "x-inngest-env";
+
 /// Who asks, proved by the `Authorization` header.
-pub(crate) fn actor(state: &AppState, headers: &HeaderMap) -> Result<Actor, Error> {
-    state.services.auth().bearer(authorization(headers))
+pub(crate) async fn actor(state: &AppState, headers: &HeaderMap) -> Result<Actor, Error> {
+    let environment = headers
+        .get(ENVIRONMENT)
+        .and_then(|value| value.to_str().ok());
+    let auth = state.services.auth();
+    auth.bearer(authorization(headers), environment).await
 }
 
 /// The actor of a request, as an extractor. Turned into each surface's own error shape by its handlers.
@@ -33,6 +40,8 @@ where
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(actor(&AppState::from_ref(state), &parts.headers)))
+        Ok(Self(
+            actor(&AppState::from_ref(state), &parts.headers).await,
+        ))
     }
 }

@@ -1,6 +1,7 @@
 //! What all services share, and the ways every change goes: to the store, from there to the schedule, and as a hint to whoever watches.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{EnvId, FunctionId, IdSource, RunId, WorkId},
+    ids::{EnvId, FunctionId, IdSource, OrgId, RunId, WorkId},
     job::Work,
     run::progress::Progress,
     time::Clock,
@@ -20,11 +21,12 @@ use inngest_queue::{
     live::{Hint, Live},
 };
 use inngest_state::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::{
+    auth::{SignInFailures, Tokens},
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
@@ -51,6 +53,10 @@ pub(crate) struct Engine {
     pub(crate) cells: Cells,
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
+    pub(crate) sign_in_failures: SignInFailures,
+    pub(crate) tokens: Tokens,
+    /// Environments that tokens have named.
+    pub(crate) environments: RwLock<HashMap<(OrgId, String), (EnvId, String)>>,
     pub(crate) failures: Failures,
     pub(crate) second_look: SecondLook,
     /// One sync at a time: a second one would only find that the functions have changed.

@@ -50,7 +50,10 @@ use inngest_state::{Store, Writers};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use apps::{Apps, Functions, SyncReport};
-pub use auth::Auth;
+pub use auth::{
+    Auth, SecretKey, SignInFailures, TokenIssuer, TokenKey, TokenKeys, UnusableKey, WeakSecret,
+    issue_token,
+};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
@@ -122,6 +125,21 @@ impl Services {
             // Rows have a place without them.
             tracing::warn!(error = %error, "partitions of the coming weeks were not made");
         }
+        let keys = match &parts.settings.token_issuer {
+            Some(issuer) => TokenKeys::new(issuer).map_err(|error| Error::Invalid {
+                code: "token_key_unusable",
+                message: error.to_string(),
+            })?,
+            None => TokenKeys::default(),
+        };
+        let secret = auth::secrets::find_or_make(
+            &parts.store,
+            &parts.settings.secret_keys,
+            auth::TOKENS,
+            now,
+        )
+        .await?;
+        let tokens = auth::Tokens::new(keys, secret.as_deref());
         let registries = registry::Registries::new(parts.store.clone(), parts.programs.clone());
         Ok(Self(Arc::new(engine::Engine {
             registries,
@@ -136,6 +154,9 @@ impl Services {
             programs: parts.programs,
             tracker: parts.tracker,
             counters: Counters::default(),
+            sign_in_failures: SignInFailures::default(),
+            tokens,
+            environments: tokio::sync::RwLock::default(),
             failures: jobs::Failures::default(),
             second_look: second_look::SecondLook::default(),
             syncing: tokio::sync::Mutex::default(),
@@ -222,6 +243,11 @@ impl Services {
     /// What happened since the start.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// Credentials that were refused since the start.
+    pub fn sign_in_failures(&self) -> &SignInFailures {
+        &self.0.sign_in_failures
     }
 
     /// The client through which apps are called, for discovery.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use inngest_core::wire::signature::SigningKey;
 
+use crate::auth::{SecretKey, TokenIssuer};
+
 /// How the server was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -32,6 +34,11 @@ pub struct ServiceSettings {
     pub retry_interval: Option<Duration>,
     /// Keys shared with apps; calls are signed with the first. Empty in `dev`.
     pub signing_keys: Vec<SigningKey>,
+    /// The issuer whose tokens are accepted beside the installation's own.
+    pub token_issuer: Option<TokenIssuer>,
+    /// What the secrets of the installation are sealed with, and before that what they were sealed with earlier. Empty in `dev`, which
+    /// has none.
+    pub secret_keys: Vec<SecretKey>,
     /// Keys that may send events. In `dev` every key may.
     pub event_keys: Vec<String>,
     /// Bytes of run state kept in memory so that running runs are not read again. Default 32 MiB.
@@ -49,6 +56,8 @@ impl ServiceSettings {
             mode,
             retry_interval: None,
             signing_keys: Vec::new(),
+            token_issuer: None,
+            secret_keys: Vec::new(),
             event_keys: Vec::new(),
             cache_bytes: 32 * 1024 * 1024,
             retention_days: 30,

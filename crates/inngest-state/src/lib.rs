@@ -37,6 +37,7 @@ mod pool;
 mod retention;
 mod rows;
 mod runs;
+mod secrets;
 mod signals;
 mod sql;
 mod starts;
@@ -99,6 +100,7 @@ pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use retention::{Expired, Keeping, Turn};
 pub use runs::{FailedAttempt, ListRuns, LoadedRun};
+pub use secrets::SealedSecret;
 
 /// The database. A cheap handle.
 #[derive(Clone)]

@@ -80,7 +80,7 @@ async fn execute(
             "the body must be application/json",
         ));
     }
-    let actor = auth::actor(state, headers).map_err(|error| {
+    let actor = auth::actor(state, headers).await.map_err(|error| {
         Refusal::new(
             status(error.kind()),
             code(&error),
@@ -253,7 +253,7 @@ pub(crate) async fn get(State(state): State<AppState>, request: Request) -> Resp
 /// `GET /graphql/schema.graphql`: the schema as text, for callers who may use it.
 pub(crate) async fn schema_text(State(state): State<AppState>, request: Request) -> Response {
     let request_id = RequestId::of(request.extensions());
-    match auth::actor(&state, request.headers()) {
+    match auth::actor(&state, request.headers()).await {
         Ok(_) => (
             [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
             super::sdl(),

@@ -131,7 +131,9 @@ async fn run(
     pings.tick().await;
     let mut deadline = Instant::now() + INIT_TIME;
     let close = loop {
+        let expiry = socket.until_expiry();
         tokio::select! {
+            () = expiry => break Some(Close::Forbidden),
             () = broken.cancelled() => break None,
             () = socket.stop.cancelled() => break Some(Close::GoingAway),
             () = tokio::time::sleep_until(deadline) => break Some(Close::TimedOut),
@@ -265,7 +267,7 @@ impl Socket {
         let alive = match message {
             ClientMessage::ConnectionInit { payload } => self.init(payload.as_ref()).await?,
             ClientMessage::Ping { payload } => {
-                self.renew(payload.as_ref())?;
+                self.renew(payload.as_ref()).await?;
                 self.send(&ServerMessage::Pong {}).await
             }
             ClientMessage::Pong {} => true,
@@ -281,27 +283,44 @@ impl Socket {
         if alive { Ok(()) } else { Err(None) }
     }
 
+    /// Waits until the credential of the connection has ended.
+    fn until_expiry(&self) -> impl Future<Output = ()> + use<> {
+        let now = self.state.services.clock().now();
+        let left = self
+            .actor
+            .as_ref()
+            .and_then(|actor| actor.expires_at)
+            .map(|at| at.since(now));
+        async move {
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     async fn init(&mut self, payload: Option<&Value>) -> Result<bool, Option<Close>> {
         if self.actor.is_some() {
             return Err(Some(Close::SecondInit));
         }
-        let authorization = payload
-            .and_then(|payload| payload.get("authorization"))
-            .and_then(Value::as_str);
-        let actor = self
-            .state
-            .services
-            .auth()
-            .bearer(authorization)
+        let text = |name: &str| {
+            let value = payload.and_then(|payload| payload.get(name));
+            value.and_then(Value::as_str)
+        };
+        let auth = self.state.services.auth();
+        let actor = auth
+            .bearer(text("authorization"), text("environment"))
+            .await
             .map_err(|_| Some(Close::Forbidden))?;
+        let expires_at = actor.expires_at.map(|at| at.to_rfc3339());
         self.actor = Some(actor);
         let version = self.state.services.health().await.version;
-        let payload = json!({"server": version, "expiresAt": null, "maxOperations": limits::OPERATIONS_PER_SOCKET});
+        let payload = json!({"server": version, "expiresAt": expires_at, "maxOperations": limits::OPERATIONS_PER_SOCKET});
         Ok(self.send(&ServerMessage::ConnectionAck { payload }).await)
     }
 
     /// A ping may carry a new credential, for the same tenant.
-    fn renew(&mut self, payload: Option<&Value>) -> Result<(), Option<Close>> {
+    async fn renew(&mut self, payload: Option<&Value>) -> Result<(), Option<Close>> {
         let Some(authorization) = payload
             .and_then(|payload| payload.get("authorization"))
             .and_then(Value::as_str)
@@ -311,11 +330,13 @@ impl Socket {
         let Some(actor) = &self.actor else {
             return Ok(());
         };
+        let environment = actor.env.to_string();
         let renewed = self
             .state
             .services
             .auth()
-            .bearer(Some(authorization))
+            .bearer(Some(authorization), Some(&environment))
+            .await
             .map_err(|_| Some(Close::Forbidden))?;
         if (renewed.org, renewed.env) != (actor.org, actor.env) {
             return Err(Some(Close::Forbidden));

@@ -63,7 +63,20 @@ impl Server {
         Self::with(Mode::Start, |_| {}).await
     }
 
+    /// A server that asks for credentials, with other settings of its services.
+    pub(crate) async fn with_services(change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        Self::with_both(Mode::Start, change, |_| {}).await
+    }
+
     pub(crate) async fn with(mode: Mode, change: impl FnOnce(&mut ServerSettings)) -> Self {
+        Self::with_both(mode, |_| {}, change).await
+    }
+
+    async fn with_both(
+        mode: Mode,
+        change_services: impl FnOnce(&mut ServiceSettings),
+        change: impl FnOnce(&mut ServerSettings),
+    ) -> Self {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let programs = Programs::default();
         let store = Store::open(
@@ -77,6 +90,7 @@ impl Server {
         let mut settings = ServiceSettings::new(mode);
         settings.signing_keys = vec![SigningKey::parse(SIGNING_KEY).unwrap()];
         settings.event_keys = vec![EVENT_KEY.to_owned()];
+        change_services(&mut settings);
         let services = Services::start(Parts {
             store,
             queue: Queue::memory(clock.clone(), QueueSettings::default()),

@@ -12,3 +12,4 @@ mod http;
 mod rest;
 mod sdk;
 mod socket;
+mod tokens;

@@ -13,7 +13,7 @@ use tokio_tungstenite::{
 
 use crate::harness::{SIGNING_KEY, Server};
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 async fn connect(server: &Server, protocol: &str, origin: Option<&str>) -> Result<Client, Error> {
     let address = server.listen().await;
@@ -33,7 +33,7 @@ async fn connect(server: &Server, protocol: &str, origin: Option<&str>) -> Resul
 }
 
 impl Client {
-    async fn open(server: &Server) -> Self {
+    pub(crate) async fn open(server: &Server) -> Self {
         connect(server, "graphql-transport-ws", None).await.unwrap()
     }
 
@@ -48,7 +48,7 @@ impl Client {
         client
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.0
             .send(Message::text(message.to_string()))
             .await
@@ -68,14 +68,14 @@ impl Client {
             .unwrap()
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         match self.next().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("not a message: {other:?}"),
         }
     }
 
-    async fn closed(&mut self) -> u16 {
+    pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             match self.next().await {
                 Message::Close(Some(frame)) => return frame.code.into(),
