@@ -28,6 +28,8 @@ pub(crate) struct Journal {
     pub(crate) contradictions: Vec<String>,
     /// Of each run that was told to have ended, the runs that were told so.
     pub(crate) told: BTreeMap<String, Vec<String>>,
+    /// Calls of the function that sleeps long, after its sleep.
+    pub(crate) naps: u64,
 }
 
 /// The app. It answers until the process ends.
@@ -86,6 +88,13 @@ impl StubApp {
             .iter()
             .map(|kind| function(kind, &format!("fault/{kind}")))
             .collect();
+        for function in &mut functions {
+            if function["id"] == "fault-cancelled" {
+                function["cancel"] =
+                    json!([{"event": "fault/cancel", "if": "async.data.n == event.data.n"}]);
+            }
+        }
+        functions.push(function("napper", "fault/napper"));
         functions.push(function("child", "fault/never"));
         functions.push(function("listener", "inngest/function.finished"));
         let body = json!({"url": self.url, "appName": "fault", "sdk": "js:v4.24.0", "functions": functions});
@@ -262,6 +271,10 @@ impl Call<'_> {
             "fault-sleeper" if self.memo("nap").is_none() => {
                 return opts("Sleep", "nap", json!({"duration": "700ms"}));
             }
+            "fault-napper" if self.memo("nap").is_none() => {
+                return opts("Sleep", "nap", json!({"duration": "1h"}));
+            }
+            "fault-napper" => lock(self.journal).naps += 1,
             "fault-waiter" => {
                 let Some(arrived) = self.memo("arrived") else {
                     // Only what comes after the call is waited for, so each call gets an event of its own.
@@ -281,6 +294,21 @@ impl Call<'_> {
                     );
                 };
                 return (200, json!({"n": arrived["data"]["n"]}));
+            }
+            "fault-failing" if self.body["ctx"]["attempt"].as_u64() < Some(2) => {
+                let error = json!({"name": "Error", "message": "not yet"});
+                return (500, error);
+            }
+            "fault-cancelled" if self.memo("nap").is_none() => {
+                let (url, mark) = (
+                    format!("{}/e/test", self.server),
+                    TOKENS.fetch_add(1, Ordering::Relaxed),
+                );
+                let number = number.as_u64().unwrap_or_default();
+                thread::spawn(move || {
+                    load::send(&url, "fault/cancel", number, &format!("cancel-{mark}"))
+                });
+                return opts("Sleep", "nap", json!({"duration": "1h"}));
             }
             "fault-parent" => {
                 let Some(result) = self.memo("child") else {

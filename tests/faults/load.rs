@@ -13,8 +13,16 @@ use inngest_tests::http;
 use serde_json::json;
 
 /// The functions of the stub app, in the order in which they get their events.
-pub(crate) const KINDS: [&str; 7] = [
-    "plain", "steps", "parallel", "sleeper", "waiter", "parent", "reporter",
+pub(crate) const KINDS: [&str; 9] = [
+    "plain",
+    "steps",
+    "parallel",
+    "sleeper",
+    "waiter",
+    "parent",
+    "reporter",
+    "failing",
+    "cancelled",
 ];
 
 /// An event whose sender got an answer.
@@ -101,7 +109,7 @@ pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> (String, u64
         tries += 1;
         // What is waited for must not look old.
         let headers = [("x-inngest-event-id-seed", seed.as_str())];
-        let headers = if name == "fault/arrived" {
+        let headers = if matches!(name, "fault/arrived" | "fault/cancel") {
             &[]
         } else {
             &headers[..]

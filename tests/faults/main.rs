@@ -5,8 +5,12 @@
 //! names a binary with the feature `failpoints`, without which the named places are skipped.
 
 mod app;
+mod chaos;
 mod check;
+mod edges;
+mod field;
 mod fleet;
+mod herd;
 mod load;
 
 use std::{

@@ -120,6 +120,23 @@ impl PrivatePostgres {
         });
     }
 
+    /// Runs SQL in a session of its own and returns what it prints: rows, their columns separated by `|`.
+    ///
+    /// # Errors
+    /// What `psql` says.
+    pub fn sql(&self, text: &str) -> Result<String, String> {
+        let output = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text])
+            .arg(self.uri())
+            .output()
+            .map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
     /// Stops it as `pg_ctl -m immediate` does: no checkpoint, and every connection is cut.
     pub fn stop_at_once(&mut self) {
         if let Some(process) = &mut self.process {
@@ -161,6 +178,11 @@ impl PrivateRedis {
     /// Its URI.
     pub fn uri(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts it, empty.
@@ -213,7 +235,8 @@ impl PrivateRedis {
             .unwrap_or_else(|| panic!("Redis does not answer {words:?}"))
     }
 
-    fn try_command(&self, words: &[&str]) -> Option<String> {
+    /// [`PrivateRedis::command`] of a server that may be down.
+    pub fn try_command(&self, words: &[&str]) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let mut request = format!("*{}\r\n", words.len());

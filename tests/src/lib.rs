@@ -16,6 +16,7 @@ pub mod balancer;
 pub mod databases;
 pub mod http;
 pub mod process;
+pub mod proxy;
 pub mod scenario;
 pub mod server;
 pub mod wait;

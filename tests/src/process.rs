@@ -81,6 +81,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, for example `STOP`.
     pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();

@@ -177,6 +177,11 @@ impl Server {
         self.port
     }
 
+    /// Its process id, unless it is looked after elsewhere.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Kills the process as a power cut would.
     pub fn kill(&mut self) {
         if let Some(process) = &mut self.process {

@@ -1,7 +1,7 @@
 //! What all services share, and the ways every change goes: to the store, from there to the schedule, and as a hint to whoever watches.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -30,7 +30,6 @@ use crate::{
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
-    metrics::Lag,
     programs::Programs,
     refill::{LeftOut, Rebuilding},
     registry::Registries,
@@ -54,9 +53,6 @@ pub(crate) struct Engine {
     pub(crate) cells: Cells,
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
-    pub(crate) lag: Lag,
-    /// Functions that have figures of their own.
-    pub(crate) shown_functions: tokio::sync::Mutex<HashSet<String>>,
     pub(crate) sign_in_failures: SignInFailures,
     pub(crate) tokens: Tokens,
     /// Environments that tokens have named.

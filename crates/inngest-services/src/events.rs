@@ -1,6 +1,6 @@
 //! Taking events in, and reading them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use inngest_core::{
     access::{Actor, Scope},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Events. Made by `Services::events`.
-pub struct Events<'a>(pub(crate) &'a Engine);
+pub struct Events<'a>(pub(crate) &'a Arc<Engine>);
 
 impl Events<'_> {
     /// Stores events together with the runs they start, all or nothing, and answers when they are durable. Ids in the order given.
@@ -120,8 +120,26 @@ impl Events<'_> {
 }
 
 impl Engine {
-    /// Stores routed events. `false` when the functions have changed since: route again.
+    /// Stores routed events. `false` when the functions have changed since: route again. A sender that hangs up meanwhile takes nothing
+    /// along: what is stored is told to the schedule all the same.
     async fn store_events(
+        self: &Arc<Self>,
+        actor: &Actor,
+        version: i64,
+        events: Vec<NewEvent>,
+    ) -> Result<bool, Error> {
+        let (engine, actor) = (self.clone(), actor.clone());
+        let storing = self
+            .tracker
+            .spawn(async move { engine.store_routed(&actor, version, events).await });
+        storing.await.unwrap_or_else(|error| {
+            Err(Error::Internal {
+                what: error.to_string(),
+            })
+        })
+    }
+
+    async fn store_routed(
         &self,
         actor: &Actor,
         version: i64,

@@ -17,11 +17,10 @@ use std::{
 };
 
 use inngest_core::wait::Wait;
-use metrics::{counter, histogram};
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -184,15 +183,8 @@ impl Writer {
         let mut tries = 1;
         loop {
             self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-            let begun = Instant::now();
-            let written = self.transaction_once(commits).await;
-            histogram!("inngest_commit_duration_seconds").record(begun.elapsed());
-            match written {
+            match self.transaction_once(commits).await {
                 Ok(mut outcomes) => {
-                    // What a sync to disk is shared by.
-                    histogram!("inngest_commit_group_size").record(commits.len() as f64);
-                    let rows: usize = commits.iter().map(Commit::rows).sum();
-                    counter!("inngest_commit_rows_total").increment(rows as u64);
                     if self.writers == Writers::Several {
                         note_fresh_waits(commits, &mut outcomes);
                     }

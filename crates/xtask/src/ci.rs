@@ -127,7 +127,7 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
 }
 
 /// The binary that dies at named places when it is told to, for the fault tests.
-fn build_with_failpoints() -> anyhow::Result<Outcome> {
+pub(crate) fn build_with_failpoints() -> anyhow::Result<Outcome> {
     run(cargo().args([
         "build",
         "-p",
@@ -140,7 +140,7 @@ fn build_with_failpoints() -> anyhow::Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn failpoints_binary() -> PathBuf {
+pub(crate) fn failpoints_binary() -> PathBuf {
     target_dir().join("debug/inngest-failpoints")
 }
 
@@ -277,7 +277,7 @@ impl Tests<'_> {
     }
 }
 
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 

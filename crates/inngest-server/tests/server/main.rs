@@ -9,7 +9,6 @@ mod access;
 mod graphql;
 mod harness;
 mod http;
-mod metrics;
 mod rest;
 mod sdk;
 mod socket;
