@@ -7,6 +7,7 @@ mod banner;
 mod chain;
 mod data_dir;
 mod listen;
+mod metrics;
 mod node;
 mod postgres;
 mod shutdown;

@@ -30,7 +30,7 @@ use inngest_services::{
 use inngest_state::{Migrate, Place, Store, StoreSettings, Writers};
 
 use crate::{
-    banner::banner, chain::chain, data_dir::DataDir, listen::listen, postgres, shutdown,
+    banner::banner, chain::chain, data_dir::DataDir, listen::listen, metrics, postgres, shutdown,
     telemetry::is_for_people,
 };
 
@@ -88,6 +88,7 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
     };
     let store = opened?;
+    let metrics = metrics::start(&settings.metrics).await?;
     let clock = Clock::starting_at(store.now().await?);
     let queue = schedule(&settings.schedule, clock.clone(), tasks)?;
     let kind = if is_dev {
@@ -125,6 +126,9 @@ async fn serve(
         Actor::system(DEFAULT_ORG, DEFAULT_ENV)
     };
     services.attend(stop);
+    if let Some(metrics) = metrics {
+        metrics.serve(services.clone(), stop.clone(), tasks);
+    }
     if roles.scheduler {
         services.keep_filled(stop.clone());
         services.keep_tidy(stop.clone());

@@ -1,11 +1,15 @@
 //! From texts to typed settings; every problem is found in one pass.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    time::Duration,
+};
 
 use crate::{
     AppSettings, DatabaseSettings, EngineSettings, Host, HouseSettings, KeySettings,
-    ListenSettings, LogLevel, LogSettings, PostgresSettings, Roles, ScheduleSettings, Settings,
-    TokenSettings,
+    ListenSettings, LogLevel, LogSettings, MetricsSettings, PostgresSettings, Roles,
+    ScheduleSettings, Settings, TokenSettings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -13,6 +17,7 @@ use crate::{
 };
 
 const DEFAULT_PORT: u16 = 8288;
+const METRICS_PORT: u16 = 9464;
 const DEFAULT_POLL_SECONDS: u64 = 5;
 const DEFAULT_WORKERS: u64 = 100;
 const DEFAULT_SQLITE_DIR: &str = ".inngest";
@@ -38,6 +43,7 @@ pub(crate) fn settings(
     let house = reader.house();
     let keys = reader.keys();
     let log = reader.log();
+    let metrics = reader.metrics();
     let schedule = reader.schedule(&database);
     let roles = reader.roles(&schedule);
     reader.problems.is_empty().then_some(Settings {
@@ -50,6 +56,7 @@ pub(crate) fn settings(
         schedule,
         roles,
         keys,
+        metrics,
         log,
     })
 }
@@ -262,6 +269,25 @@ impl<'a> Reader<'a> {
             .filter(|text| !text.is_empty())
             .map(|text| Secret::new(text.to_owned()))
             .collect()
+    }
+
+    fn metrics(&mut self) -> MetricsSettings {
+        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT));
+        match (self.text("metrics-listen"), self.inputs.command) {
+            (None, Command::Start) => MetricsSettings::Usual(usual),
+            (None, _) => MetricsSettings::Off,
+            (Some((_, text)), _) if text.eq_ignore_ascii_case("off") => MetricsSettings::Off,
+            (Some((place, text)), _) => match text.parse() {
+                Ok(address) => MetricsSettings::At(address),
+                Err(_) => {
+                    self.problems.push(Problem::new(
+                        place,
+                        format!("is `{text}`, but must be an address with a port such as 127.0.0.1:9464, or `off`"),
+                    ));
+                    MetricsSettings::Off
+                }
+            },
+        }
     }
 
     fn log(&mut self) -> LogSettings {

@@ -391,6 +391,15 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        value_name: "ADDRESS",
+        ..key(
+            "metrics-listen",
+            Shape::Text,
+            BOTH,
+            "Where metrics for Prometheus are served, for example 0.0.0.0:9464; `off` for nowhere (default: start 127.0.0.1:9464, dev off)",
+        )
+    },
+    Key {
         value_name: "SECONDS",
         ..key(
             "drain-timeout",

@@ -13,7 +13,7 @@ mod secret;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
     time::Duration,
@@ -60,8 +60,21 @@ pub struct Settings {
     pub roles: Roles,
     /// Who may call.
     pub keys: KeySettings,
+    /// Where metrics are served.
+    pub metrics: MetricsSettings,
     /// What is logged.
     pub log: LogSettings,
+}
+
+/// Where metrics for Prometheus are served. Whoever reaches the address reads them without a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsSettings {
+    /// Nowhere. The default of `dev`.
+    Off,
+    /// At the usual address, if it is free. The default of `start`.
+    Usual(SocketAddr),
+    /// Here.
+    At(SocketAddr),
 }
 
 /// Where the server listens.

@@ -19,6 +19,6 @@ mod serve;
 mod state;
 
 pub use graphql::sdl;
-pub use router::{probes, router};
+pub use router::{metrics_router, probes, router};
 pub use serve::{ConnectionLimits, serve, serve_with};
 pub use state::ServerSettings;

@@ -1,14 +1,18 @@
 //! What happens around every request: its id, the headers that every answer has, cross-origin rules, and panics.
 
-use std::panic::AssertUnwindSafe;
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use metrics::{counter, histogram};
 use tracing::Instrument;
 
 use crate::{origin, rest::problem::Problem, state::AppState};
@@ -65,6 +69,11 @@ pub(crate) async fn around(
         origin::judge(&state.settings, request.headers())
     };
     let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let begun = Instant::now();
     request.extensions_mut().insert(id.clone());
 
     let mut response = if method == Method::OPTIONS && origin.is_some() {
@@ -82,6 +91,7 @@ pub(crate) async fn around(
         guarded(next.run(request).instrument(span), &id.0).await
     };
 
+    note(route, response.status(), begun.elapsed());
     let headers = response.headers_mut();
     headers.insert(SERVER_KIND.clone(), HeaderValue::from_static(state.kind));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -96,6 +106,22 @@ pub(crate) async fn around(
         );
     }
     response
+}
+
+/// Routes are templates, so there are few of them, and so are classes of status.
+fn note(route: String, status: StatusCode, took: Duration) {
+    let class = match status.as_u16() {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        429 => "429",
+        400..=499 => "4xx",
+        503 => "503",
+        500..=599 => "5xx",
+        _ => "1xx",
+    };
+    counter!("inngest_http_requests_total", "route" => route.clone(), "status" => class)
+        .increment(1);
+    histogram!("inngest_http_request_duration_seconds", "route" => route).record(took);
 }
 
 /// A panic in a handler ends that request alone.

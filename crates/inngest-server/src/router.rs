@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    http::{Extensions, Method, StatusCode},
+    http::{Extensions, Method, StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Redirect, Response},
     routing::{delete, get, post},
@@ -56,6 +56,24 @@ pub fn probes(services: Services, settings: ServerSettings) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(state.clone(), middleware::around))
         .with_state(state)
+}
+
+/// `GET /metrics`, for a listener of its own: it asks for no credential. `render` gives the text once the figures are up to date.
+pub fn metrics_router(
+    services: Services,
+    render: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
+    let show = move || {
+        let (services, render) = (services.clone(), render.clone());
+        async move {
+            services.collect_metrics().await;
+            (
+                [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                render(),
+            )
+        }
+    };
+    Router::new().route("/metrics", get(show))
 }
 
 fn sdk_routes() -> Router<AppState> {

@@ -1,7 +1,7 @@
 //! What all services share, and the ways every change goes: to the store, from there to the schedule, and as a hint to whoever watches.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -30,6 +30,7 @@ use crate::{
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
+    metrics::Lag,
     programs::Programs,
     refill::{LeftOut, Rebuilding},
     registry::Registries,
@@ -53,6 +54,9 @@ pub(crate) struct Engine {
     pub(crate) cells: Cells,
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
+    pub(crate) lag: Lag,
+    /// Functions that have figures of their own.
+    pub(crate) shown_functions: tokio::sync::Mutex<HashSet<String>>,
     pub(crate) sign_in_failures: SignInFailures,
     pub(crate) tokens: Tokens,
     /// Environments that tokens have named.

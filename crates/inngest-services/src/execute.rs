@@ -19,6 +19,7 @@ use inngest_core::{
 use inngest_executor::CallRequest;
 use inngest_queue::model::Verdict;
 use inngest_state::fail_point;
+use metrics::histogram;
 use tracing::{debug, warn};
 
 use crate::{
@@ -107,7 +108,10 @@ impl Engine {
                 }
                 Start::Call(call) => {
                     fail_point!("exec::before_send");
+                    let begun = tokio::time::Instant::now();
                     let reply = self.call(&cell, work, &loaded, &call, since).await;
+                    histogram!("inngest_call_duration_seconds", "outcome" => outcome_of(&reply))
+                        .record(begun.elapsed());
                     fail_point!("exec::got_response");
                     let mut info = call.info;
                     // The app may have reported steps meanwhile.
@@ -374,6 +378,14 @@ impl Engine {
                 ..work.clone()
             },
         }
+    }
+}
+
+/// A word for what came back, for metrics.
+fn outcome_of(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Failed(failure) => failure.class.as_str(),
+        _ => "ok",
     }
 }
 

@@ -18,6 +18,7 @@ mod execute;
 mod fetch;
 mod jobs;
 mod live;
+mod metrics;
 mod outcome;
 mod programs;
 mod record;
@@ -154,6 +155,8 @@ impl Services {
             programs: parts.programs,
             tracker: parts.tracker,
             counters: Counters::default(),
+            lag: metrics::Lag::default(),
+            shown_functions: tokio::sync::Mutex::default(),
             sign_in_failures: SignInFailures::default(),
             tokens,
             environments: tokio::sync::RwLock::default(),
@@ -186,6 +189,10 @@ impl Services {
 
     /// Does until `stop` what every process has to do, whatever else it does.
     pub fn attend(&self, stop: &CancellationToken) {
+        let (engine, measuring) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.lag.measure(measuring).await });
         self.look_twice(stop);
         let (engine, stop) = (self.0.clone(), stop.clone());
         self.0

@@ -17,10 +17,11 @@ use std::{
 };
 
 use inngest_core::wait::Wait;
+use metrics::{counter, histogram};
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -183,8 +184,15 @@ impl Writer {
         let mut tries = 1;
         loop {
             self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-            match self.transaction_once(commits).await {
+            let begun = Instant::now();
+            let written = self.transaction_once(commits).await;
+            histogram!("inngest_commit_duration_seconds").record(begun.elapsed());
+            match written {
                 Ok(mut outcomes) => {
+                    // What a sync to disk is shared by.
+                    histogram!("inngest_commit_group_size").record(commits.len() as f64);
+                    let rows: usize = commits.iter().map(Commit::rows).sum();
+                    counter!("inngest_commit_rows_total").increment(rows as u64);
                     if self.writers == Writers::Several {
                         note_fresh_waits(commits, &mut outcomes);
                     }

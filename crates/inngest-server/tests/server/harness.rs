@@ -28,6 +28,7 @@ pub(crate) const NOW: i64 = 1_790_000_000_000;
 /// A server and what it was built from.
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) services: Services,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
 }
@@ -106,7 +107,8 @@ impl Server {
         let mut settings = ServerSettings::new(mode == Mode::Dev, stop.clone(), tracker.clone());
         change(&mut settings);
         Self {
-            router: router(services, settings),
+            router: router(services.clone(), settings),
+            services,
             stop,
             tracker,
         }

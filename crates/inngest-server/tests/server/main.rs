@@ -9,6 +9,7 @@ mod access;
 mod graphql;
 mod harness;
 mod http;
+mod metrics;
 mod rest;
 mod sdk;
 mod socket;
