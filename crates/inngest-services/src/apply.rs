@@ -424,7 +424,7 @@ impl Draft<'_> {
             ),
             signal: None,
             replaces: false,
-            since: self.basis.since,
+            since: self.basis.since.minus(self.engine.skew()),
             expires_at: until,
         }
     }

@@ -36,6 +36,7 @@ use crate::{
     registry::Registries,
     second_look::SecondLook,
     settings::ServiceSettings,
+    time::Uncertainty,
 };
 
 /// How often a decision is made again because the run or the functions changed meanwhile.
@@ -55,6 +56,7 @@ pub(crate) struct Engine {
     pub(crate) tracker: TaskTracker,
     pub(crate) counters: Counters,
     pub(crate) lag: Lag,
+    pub(crate) uncertainty: Uncertainty,
     /// Functions that have figures of their own.
     pub(crate) shown_functions: tokio::sync::Mutex<HashSet<String>>,
     pub(crate) sign_in_failures: SignInFailures,

@@ -156,6 +156,7 @@ impl Services {
             tracker: parts.tracker,
             counters: Counters::default(),
             lag: metrics::Lag::default(),
+            uncertainty: time::Uncertainty::default(),
             shown_functions: tokio::sync::Mutex::default(),
             sign_in_failures: SignInFailures::default(),
             tokens,

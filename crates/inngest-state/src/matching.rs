@@ -40,11 +40,13 @@ use crate::{
 /// compiled expressions.
 pub type Matcher = Arc<dyn Fn(&Wait, &Event, &JsonValue) -> bool + Send + Sync>;
 
-/// Finds the waits that new events satisfy, uses them up, and returns the work that follows, each with the number of its commit.
+/// Finds the waits that these events satisfy, uses them up, and returns the work that follows, each with the number of its commit. The first
+/// `new` events are stored by this transaction: a wait that is there was stored before them, whatever the clocks of two processes say.
 pub(crate) async fn match_events(
     tx: &DatabaseTransaction,
     matcher: &Matcher,
     fresh: &[(usize, &NewEvent)],
+    new: usize,
 ) -> Result<Vec<(usize, Work)>, Error> {
     if fresh.is_empty() {
         return Ok(Vec::new());
@@ -91,10 +93,23 @@ pub(crate) async fn match_events(
             continue;
         };
         let satisfied = positions.iter().find(|position| {
-            let new = fresh[**position].1;
-            bodies
-                .get(&new.event.id)
-                .is_some_and(|body| matcher(wait, &new.event, body))
+            let event = &fresh[**position].1.event;
+            let Some(body) = bodies.get(&event.id) else {
+                return false;
+            };
+            if **position < new && event.received_at < wait.since {
+                let since = event.received_at;
+                matcher(
+                    &Wait {
+                        since,
+                        ..wait.clone()
+                    },
+                    event,
+                    body,
+                )
+            } else {
+                matcher(wait, event, body)
+            }
         });
         if let Some(position) = satisfied
             && used.insert(wait.id)

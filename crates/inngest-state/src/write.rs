@@ -66,7 +66,7 @@ pub(crate) async fn write(
         .iter()
         .flat_map(|(index, commit)| commit.match_again.iter().map(|event| (*index, event)));
     let matched: Vec<(usize, &NewEvent)> = fresh.iter().copied().chain(again).collect();
-    let resumed = matching::match_events(tx, matcher, &matched).await?;
+    let resumed = matching::match_events(tx, matcher, &matched, fresh.len()).await?;
     for (index, work) in resumed {
         crate::fail_point!("op::wait_matched");
         outcomes[index].work.push(work);

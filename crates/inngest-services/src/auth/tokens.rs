@@ -134,9 +134,9 @@ struct OwnClaims<'a> {
     iat: i64,
     nbf: i64,
     exp: i64,
-    jti: Uuid,
-    org: Uuid,
-    envs: [Uuid; 1],
+    jti: String,
+    org: String,
+    envs: [String; 1],
     role: &'a str,
 }
 
@@ -189,9 +189,9 @@ impl Tokens {
             iat: seconds,
             nbf: seconds,
             exp: now.plus(valid_for).as_millis() / 1_000,
-            jti: Uuid::new_v4(),
-            org: DEFAULT_ORG.raw(),
-            envs: [DEFAULT_ENV.raw()],
+            jti: Uuid::new_v4().to_string(),
+            org: DEFAULT_ORG.to_string(),
+            envs: [DEFAULT_ENV.to_string()],
             role: role.as_str(),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &own.encoding)
