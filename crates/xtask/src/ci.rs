@@ -86,6 +86,7 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
     let databases = Databases::start();
     report.check("Postgres for tests", || databases.postgres())?;
     report.check("Redis for tests", || databases.redis())?;
+    report.check("Redis cluster for tests", || databases.cluster())?;
     report.check("migrations on Postgres", || {
         migrations::check_postgres(databases.postgres_url())
     })?;

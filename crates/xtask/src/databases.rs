@@ -22,13 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Databases {
     postgres: Result<Database, String>,
     redis: Result<Database, String>,
+    cluster: Result<Database, String>,
 }
 
 struct Database {
     variable: &'static str,
     url: String,
-    /// `None` for one that somebody else runs.
-    _server: Option<Server>,
+    /// None for one that somebody else runs.
+    _servers: Vec<Server>,
 }
 
 impl Databases {
@@ -37,6 +38,7 @@ impl Databases {
         Self {
             postgres: database("TEST_POSTGRES_URL", start_postgres),
             redis: database("TEST_REDIS_URL", start_redis),
+            cluster: database("TEST_REDIS_CLUSTER_URL", start_cluster),
         }
     }
 
@@ -58,10 +60,15 @@ impl Databases {
         outcome(&self.redis)
     }
 
+    /// Whether tests can use a Redis cluster.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Outcome> {
+        outcome(&self.cluster)
+    }
+
     /// What tests find the databases by.
     pub(crate) fn variables(&self) -> Vec<(&'static str, &str)> {
-        let both = [&self.postgres, &self.redis];
-        both.into_iter()
+        let all = [&self.postgres, &self.redis, &self.cluster];
+        all.into_iter()
             .flatten()
             .map(|database| (database.variable, database.url.as_str()))
             .collect()
@@ -70,20 +77,20 @@ impl Databases {
 
 fn database(
     variable: &'static str,
-    start: fn() -> anyhow::Result<(String, Server)>,
+    start: fn() -> anyhow::Result<(String, Vec<Server>)>,
 ) -> Result<Database, String> {
     if let Some(url) = std::env::var_os(variable) {
         return Ok(Database {
             variable,
             url: url.to_string_lossy().into_owned(),
-            _server: None,
+            _servers: Vec::new(),
         });
     }
     match start() {
-        Ok((url, server)) => Ok(Database {
+        Ok((url, servers)) => Ok(Database {
             variable,
             url,
-            _server: Some(server),
+            _servers: servers,
         }),
         Err(error) => Err(format!("{error:#}")),
     }
@@ -101,7 +108,7 @@ fn outcome(database: &Result<Database, String>) -> anyhow::Result<Outcome> {
     }
 }
 
-fn start_postgres() -> anyhow::Result<(String, Server)> {
+fn start_postgres() -> anyhow::Result<(String, Vec<Server>)> {
     let programs = postgres_programs().context("Postgres is not installed")?;
     let account = Account::for_postgres()?;
     let directory = Directory::make("postgres")?;
@@ -145,14 +152,47 @@ fn start_postgres() -> anyhow::Result<(String, Server)> {
     server.wait_until(is_ready)?;
     Ok((
         format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        server,
+        vec![server],
     ))
 }
 
-fn start_redis() -> anyhow::Result<(String, Server)> {
+fn start_redis() -> anyhow::Result<(String, Vec<Server>)> {
+    let (port, server) = start_node("redis", &[])?;
+    Ok((format!("redis://127.0.0.1:{port}"), vec![server]))
+}
+
+/// Three masters and a replica of each, which is the least that a cluster is made of.
+fn start_cluster() -> anyhow::Result<(String, Vec<Server>)> {
+    let redis_cli = find_program("redis-cli").context("Redis is not installed")?;
+    let (mut ports, mut servers) = (Vec::new(), Vec::new());
+    for number in 0..6 {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let (port, server) = start_node(&format!("cluster-{number}"), &options)?;
+        ports.push(port);
+        servers.push(server);
+    }
+    let nodes = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+    let nodes: Vec<String> = nodes.collect();
+    let mut create = command(redis_cli);
+    create.args(["--cluster", "create"]).args(&nodes).args([
+        "--cluster-replicas",
+        "1",
+        "--cluster-yes",
+    ]);
+    if output(&mut create).is_none() {
+        bail!("the nodes did not form a cluster");
+    }
+    Ok((format!("redis-cluster://{}", nodes[..3].join(",")), servers))
+}
+
+/// A Redis that keeps nothing. The bus of a cluster's node is 10,000 above its port, so that only low ports will do.
+fn start_node(name: &str, options: &[&str]) -> anyhow::Result<(u16, Server)> {
     let program = find_program("redis-server").context("Redis is not installed")?;
-    let directory = Directory::make("redis")?;
-    let port = free_port()?;
+    let directory = Directory::make(name)?;
+    let port = (0..100)
+        .filter_map(|_| free_port().ok())
+        .find(|port| *port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok())
+        .context("could not find a free port")?;
     let mut redis = with_death_signal(command("setpriv"), &program);
     redis
         .args([
@@ -164,12 +204,13 @@ fn start_redis() -> anyhow::Result<(String, Server)> {
             "",
             "--appendonly",
             "no",
-            "--dir",
         ])
+        .args(options)
+        .arg("--dir")
         .arg(&directory.0);
     let server = Server::start(redis.current_dir(&directory.0), directory)?;
     server.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-    Ok((format!("redis://127.0.0.1:{port}"), server))
+    Ok((port, server))
 }
 
 /// The directory of the newest installed Postgres; Debian keeps most of its programs off the search path.

@@ -59,6 +59,7 @@ fn with_databases(program: &str, args: &[&str]) -> anyhow::Result<()> {
     let databases = databases::Databases::start();
     ci::tell(databases.postgres()?);
     ci::tell(databases.redis()?);
+    ci::tell(databases.cluster()?);
     command::run(
         command::command(program)
             .args(args)
