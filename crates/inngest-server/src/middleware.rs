@@ -88,7 +88,15 @@ pub(crate) async fn around(
         .into_response()
     } else {
         let span = tracing::debug_span!("request", request.id = %id.0, http.method = %method);
-        guarded(next.run(request).instrument(span), &id.0).await
+        let id = id.0.clone();
+        let answering = async move { guarded(next.run(request).instrument(span), &id).await };
+        if method.is_safe() || is_ingest {
+            answering.await
+        } else {
+            // Whoever asks for a change may hang up between the commit and what has to follow it.
+            let answered = state.settings.tracker.spawn(answering).await;
+            answered.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
     };
 
     note(route, response.status(), begun.elapsed());

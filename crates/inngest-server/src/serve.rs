@@ -1,6 +1,12 @@
 //! Accepting connections, within bounds, until told to stop.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, extract::ConnectInfo};
 use futures_util::future::try_join_all;
@@ -14,6 +20,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
+
+/// How long a stopping server goes on accepting when nobody connects.
+const SILENCE: Duration = Duration::from_millis(10);
+/// How long it goes on accepting at most.
+const CLOSING: Duration = Duration::from_millis(500);
+/// How long a connection of a stopping server waits for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Bounds of the listening side.
 #[derive(Clone, Debug)]
@@ -107,14 +120,25 @@ struct Server {
 
 impl Server {
     async fn accept(&self, listener: TcpListener) -> io::Result<()> {
+        let mut closing: Option<Instant> = None;
         loop {
             let slot = tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
+                biased;
                 slot = Arc::clone(&self.slots).acquire_owned() => slot.expect("the semaphore is never closed"),
-            };
-            let accepted = tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
+            };
+            // Who has connected already is served: the system has told them so. The port closes when nobody comes any more for a moment.
+            if closing.is_some_and(|at| at.elapsed() >= CLOSING) {
+                return Ok(());
+            }
+            let accepted = tokio::select! {
+                biased;
                 accepted = listener.accept() => accepted,
+                () = self.stop.cancelled(), if closing.is_none() => {
+                    closing = Some(Instant::now());
+                    continue;
+                }
+                () = tokio::time::sleep(SILENCE), if closing.is_some() => return Ok(()),
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -157,8 +181,11 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
+    let begun = CancellationToken::new();
+    let begin = begun.clone();
     let service =
         hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            begin.cancel();
             request.extensions_mut().insert(ConnectInfo(peer));
             let router = router.clone();
             async move {
@@ -186,6 +213,12 @@ async fn connection(
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = stop.cancelled() => {
+            // A first request that is on its way would find its connection closed.
+            tokio::select! {
+                outcome = connection.as_mut() => return note_end(outcome),
+                () = begun.cancelled() => {}
+                () = tokio::time::sleep(FIRST_REQUEST) => {}
+            }
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(limits.drain_time, connection).await {
                 Ok(outcome) => outcome,
@@ -193,6 +226,10 @@ async fn connection(
             }
         }
     };
+    note_end(outcome);
+}
+
+fn note_end<E: std::fmt::Display>(outcome: Result<(), E>) {
     if let Err(error) = outcome {
         tracing::debug!(error = %error, "a connection ended early");
     }
