@@ -1,6 +1,8 @@
 //! One test's view of the server and the apps, which all tests of a process share.
 
 use std::{
+    collections::BTreeMap,
+    env,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -12,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{App, AppOptions, Sdk},
+    databases::{PrivatePostgres, PrivateRedis},
+    http::SIGNING_KEY,
+    process::free_port,
     server::{Run, Server, ServerOptions},
     wait::{DEADLINE, wait_until},
 };
@@ -24,6 +29,7 @@ pub struct World {
     /// The server; retries come after one second.
     pub server: Server,
     apps: Vec<App>,
+    _databases: Databases,
 }
 
 /// The shared world.
@@ -33,30 +39,123 @@ pub struct World {
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let server = Server::start(&ServerOptions {
-            name: "server".to_owned(),
-            arguments: ["--retry-interval", "1"].map(str::to_owned).to_vec(),
-            port: None,
-        });
+        let mode = Mode::wanted();
+        let ports = SDKS.map(|_| free_port());
+        let (server, databases) = mode.start(&ports);
         let base = server.base();
         let apps: Vec<_> = thread::scope(|scope| {
-            let starting =
-                SDKS.map(|sdk| scope.spawn(move || App::start(&AppOptions::new(sdk, base))));
+            let starting = SDKS.iter().zip(ports).map(|(sdk, port)| {
+                let options = AppOptions {
+                    port: Some(port),
+                    env: mode.environment(base),
+                    ..AppOptions::new(*sdk, base)
+                };
+                scope.spawn(move || App::start(&options))
+            });
+            let starting: Vec<_> = starting.collect();
             starting
                 .into_iter()
                 .map(|app| app.join().expect("the app starts"))
                 .collect()
         });
-        for app in &apps {
-            app.register("inngest");
-            app.register("stream");
+        if mode == Mode::Dev {
+            for app in &apps {
+                app.register("inngest");
+                app.register("stream");
+            }
         }
         server.wait_for_functions("all functions to be registered", |slugs| {
             SDKS.iter()
                 .all(|sdk| slugs.contains(&format!("{}-echo", sdk.id())))
         });
-        World { server, apps }
+        World {
+            server,
+            apps,
+            _databases: databases,
+        }
     })
+}
+
+/// How the shared server keeps what it knows, and whom it asks for keys; `INNGEST_TEST_MODE` says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// `inngest dev`.
+    Dev,
+    /// `inngest start` on a file.
+    File,
+    /// `inngest start` on Postgres.
+    Postgres,
+    /// `inngest start` on Postgres and Redis.
+    Redis,
+}
+
+type Databases = (Option<PrivatePostgres>, Option<PrivateRedis>);
+
+impl Mode {
+    fn wanted() -> Self {
+        let word = env::var_os("INNGEST_TEST_MODE").unwrap_or_default();
+        match word.to_str().unwrap_or("?") {
+            "" | "dev" => Self::Dev,
+            "start-file" => Self::File,
+            "start-postgres" => Self::Postgres,
+            "start-redis" => Self::Redis,
+            other => panic!("INNGEST_TEST_MODE is `{other}`"),
+        }
+    }
+
+    /// Starts the server. Where it asks for keys, it looks for the apps at these ports, as one in production does.
+    fn start(self, ports: &[u16]) -> (Server, Databases) {
+        let name = "server".to_owned();
+        let mut arguments = ["--retry-interval", "1"].map(str::to_owned).to_vec();
+        let mut databases: Databases = (None, None);
+        if self == Self::Dev {
+            let server = Server::start(&ServerOptions {
+                name,
+                arguments,
+                port: None,
+            });
+            return (server, databases);
+        }
+        let mut add =
+            |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["--signing-key", SIGNING_KEY, "--event-key", "test"]);
+        add(&["--poll-interval", "1"]);
+        for port in ports {
+            for path in ["inngest", "stream"] {
+                add(&["--sdk-url", &format!("http://127.0.0.1:{port}/api/{path}")]);
+            }
+        }
+        if matches!(self, Self::Postgres | Self::Redis) {
+            let postgres = PrivatePostgres::start("sdk").expect("Postgres is installed");
+            add(&["--postgres-uri", &postgres.uri()]);
+            databases.0 = Some(postgres);
+        }
+        if self == Self::Redis {
+            let redis = PrivateRedis::start("sdk").expect("Redis is installed");
+            add(&["--redis-uri", &redis.uri()]);
+            databases.1 = Some(redis);
+        }
+        let server = Server::start_self_hosted(&ServerOptions {
+            name,
+            arguments,
+            port: None,
+        });
+        (server, databases)
+    }
+
+    /// What an app is told of the server.
+    fn environment(self, server: &str) -> BTreeMap<String, String> {
+        let variables = match self {
+            Self::Dev => vec![("INNGEST_DEV", server)],
+            Self::File | Self::Postgres | Self::Redis => vec![
+                ("INNGEST_BASE_URL", server),
+                ("INNGEST_SIGNING_KEY", SIGNING_KEY),
+                ("INNGEST_EVENT_KEY", "test"),
+            ],
+        };
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        variables.into_iter().map(owned).collect()
+    }
 }
 
 /// One test with one SDK. Its marker goes into every event it sends and every journal entry it reads.

@@ -308,8 +308,11 @@ impl Server {
 
     /// The slugs of all live functions, sorted.
     pub fn function_slugs(&self) -> Vec<String> {
-        let answer = self.get("/dev");
-        let functions = answer.body["functions"]
+        let answer = self.post(
+            "/graphql",
+            &json!({"query": "{ environment { functions(first: 200) { nodes { slug } } } }"}),
+        );
+        let functions = answer.body["data"]["environment"]["functions"]["nodes"]
             .as_array()
             .cloned()
             .unwrap_or_default();

@@ -121,6 +121,14 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         passed(cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
     })?;
     report.check("apps on the real SDKs", || tests.end_to_end("sdk", "16"))?;
+    // The same scenarios where servers share a database and a schedule and ask for keys. On a file and on Postgres alone they differ from
+    // these two by nothing that the engine's own tests do not cover; `INNGEST_TEST_MODE` runs them.
+    report.check("apps on the real SDKs, with Postgres and Redis", || {
+        if databases.postgres_url().is_none() {
+            return Ok(Outcome::Skipped("there is no Postgres".to_owned()));
+        }
+        tests.end_to_end_in("sdk", "16", "start-redis")
+    })?;
     report.check("processes killed on purpose", || {
         tests.end_to_end("faults", "1")
     })?;
@@ -254,6 +262,10 @@ impl Tests<'_> {
     /// One process, because its tests may share a server and its apps. Most of their time is waiting, so more of them run at once than
     /// there are cores.
     fn end_to_end(&self, suite: &str, threads: &str) -> anyhow::Result<Outcome> {
+        self.end_to_end_in(suite, threads, "dev")
+    }
+
+    fn end_to_end_in(&self, suite: &str, threads: &str, mode: &str) -> anyhow::Result<Outcome> {
         let arguments = [
             "test",
             "--workspace",
@@ -267,7 +279,10 @@ impl Tests<'_> {
             "--test-threads",
             threads,
         ];
-        passed(self.prepare(cargo().args(arguments)))
+        passed(
+            self.prepare(cargo().args(arguments))
+                .env("INNGEST_TEST_MODE", mode),
+        )
     }
 
     fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {
