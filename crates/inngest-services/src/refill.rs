@@ -81,11 +81,7 @@ impl Engine {
     /// Reads the table once and offers the schedule all that is due within its horizon. Returns how much of it was new there.
     pub(crate) async fn refill_once(&self) -> Result<usize, Error> {
         self.left_out.is_set.store(false, Ordering::Relaxed);
-        let filled = self.fill(None).await;
-        if filled.is_err() {
-            self.left_out.is_set.store(true, Ordering::Relaxed);
-        }
-        filled
+        self.fill(None).await
     }
 
     /// Offers the schedule all that is due within its horizon, soonest first.
@@ -141,6 +137,8 @@ impl Engine {
             return Err(QueueError::Lost.into());
         }
         Counters::add(&self.counters.rebuilds, 1);
+        // Whoever died while there was no schedule was told to nobody.
+        self.second_look.note_unknown(self.clock.now());
         info!(
             jobs = added,
             duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -183,7 +181,7 @@ impl Engine {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = self.left_out.noted.notified() => tokio::time::sleep(PAUSE).await,
-                change = watch.next() => self.note_change(change).await,
+                change = watch.next() => self.note_change(change),
             }
         }
     }
@@ -214,20 +212,19 @@ impl Engine {
                 if matches!(error, Error::Queue(_)) {
                     self.ready.store(true, Ordering::Relaxed);
                 }
+                self.left_out.is_set.store(true, Ordering::Relaxed);
                 warn!(error = %error, "the schedule could not be filled; trying again");
                 false
             }
         }
     }
 
-    async fn note_change(&self, change: Change) {
+    fn note_change(&self, change: Change) {
         match change {
             Change::Death => {
                 // It may have committed what it told nobody.
                 self.left_out.is_set.store(true, Ordering::Relaxed);
-                if let Err(error) = self.match_recent(self.clock.now()).await {
-                    warn!(error = %error, "events of a server that died could not be matched once more");
-                }
+                self.second_look.note_unknown(self.clock.now());
             }
             Change::State(state) => debug!(?state, "the schedule has changed its state"),
         }

@@ -288,6 +288,28 @@ impl Connection {
         }
     }
 
+    /// A Redis that throws keys away when its memory is full takes work out of the schedule, which comes back minutes later only.
+    async fn warn_of_eviction(&self, mut commands: Commands) {
+        let Commands::Single(_) = &commands else {
+            // The nodes of a cluster may differ, and one of them is asked only.
+            return;
+        };
+        let mut command = redis::cmd("CONFIG");
+        command.arg("GET").arg("maxmemory-policy");
+        let asked = timeout(self.timeouts.response, commands.query(&command)).await;
+        // Many providers do not permit the question.
+        let Ok(Ok(value)) = asked else { return };
+        let answer: Vec<String> = redis::from_redis_value(value).unwrap_or_default();
+        if let [_, policy] = answer.as_slice()
+            && policy != "noeviction"
+        {
+            warn!(
+                policy,
+                "Redis throws keys away when its memory is full; set its maxmemory-policy to noeviction"
+            );
+        }
+    }
+
     /// A connection for channels. In a cluster any node will do, because messages reach all of them.
     pub(super) async fn channels(&self) -> RedisResult<PubSub> {
         match &self.address {
@@ -339,13 +361,14 @@ async fn connect_until_up(connection: Weak<Connection>) {
             Ok(Ok(commands)) => {
                 {
                     let mut state = this.lock();
-                    state.line = Line::Up(commands);
+                    state.line = Line::Up(commands.clone());
                     state.number += 1;
                     state.silent = 0;
                     state.is_connecting = false;
                 }
                 info!("connected to Redis");
                 this.connected.notify_waiters();
+                this.warn_of_eviction(commands).await;
                 return;
             }
             Ok(Err(error)) => note_down(&this, reason_of(&error)),

@@ -9,6 +9,8 @@ mod codec;
 mod conn;
 mod keys;
 pub(crate) mod live;
+#[cfg(test)]
+mod model_tests;
 mod presence;
 pub(crate) mod rebuild;
 #[cfg(test)]
@@ -107,6 +109,8 @@ struct Inner {
     limits: Mutex<HashMap<FunctionId, PartitionLimits>>,
     state: watch::Sender<ScheduleState>,
     memory: Mutex<presence::Memory>,
+    /// Rebuilds that this process carries out; one, if the schedule was not lost twice at once.
+    builders: AtomicUsize,
     /// Shared by whoever may be given leases, and held alone while those are given back that nobody knows of.
     leasing: tokio::sync::RwLock<()>,
     /// Processes that died, and were told to this one.
@@ -138,6 +142,7 @@ impl RedisQueue {
             limits: Mutex::default(),
             state: watch::Sender::new(ScheduleState::Unreachable),
             memory: Mutex::default(),
+            builders: AtomicUsize::new(0),
             leasing: tokio::sync::RwLock::default(),
             deaths: watch::Sender::new(0),
         };
@@ -295,8 +300,13 @@ impl RedisQueue {
             .number(self.0.settings.lease.as_millis().cast_signed())
             .bytes(id.raw().as_bytes())
             .number(token);
+        let restored = lock(&self.0.memory).restored.clone();
         let mut answer = self.run(args).await?;
         let Some(expires_at) = answer.time()? else {
+            // A schedule that was lost does not know yet what this process holds; it will in a moment.
+            if lock(&self.0.memory).announced != restored {
+                return Err(Error::Lost);
+            }
             lock(&self.0.held).remove(&token);
             return Err(Error::LeaseLost { id });
         };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -19,13 +19,15 @@ use crate::{
 /// How often a process says that it is there.
 const BEAT: Duration = Duration::from_secs(2);
 /// How long its word counts.
-const COUNTS: Duration = Duration::from_secs(15);
+pub(super) const COUNTS: Duration = Duration::from_secs(15);
 
 /// What a process remembers of the others.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The generation in which it has said what it holds.
+    /// The generation in which it says what it holds.
     pub(super) announced: String,
+    /// The generation that knows what it holds: what is not there is lost.
+    pub(super) restored: String,
     /// Other processes, and when they were last known to be there. What Redis forgets is remembered here.
     pub(super) others: HashMap<String, Instant>,
     /// It may hold leases whose answer it never got.
@@ -47,7 +49,7 @@ impl RedisQueue {
         }
     }
 
-    async fn say_present(&self, is_farewell: bool) -> Result<(), Error> {
+    pub(super) async fn say_present(&self, is_farewell: bool) -> Result<(), Error> {
         let args = self
             .args(|scripts| &scripts.presence)
             .time(self.0.clock.now())
@@ -133,31 +135,57 @@ impl RedisQueue {
             _ => ScheduleState::Closed,
         });
         // The name stays from the first state of a generation to the last.
-        let name = &generation[1..];
+        let name = generation.get(1..).unwrap_or_default();
+        let queue = self.clone();
+        let tracker = self.0.connection.tracker();
+        let is_abandoned = !generation.starts_with('w')
+            && name.starts_with(&self.0.process)
+            && self.0.builders.load(Ordering::Acquire) == 0;
+        if is_abandoned {
+            let name = name.to_owned();
+            tracker.spawn(async move { queue.give_up_rebuild(&name).await });
+            return;
+        }
         {
             let mut memory = lock(&self.0.memory);
             if memory.announced == name {
                 return;
             }
-            let is_first = memory.announced.is_empty();
+            let is_first = memory.announced.is_empty() && memory.restored.is_empty();
             name.clone_into(&mut memory.announced);
-            if is_first {
+            if is_first && generation.starts_with('w') {
                 // A process that has just begun holds nothing.
-                if generation.starts_with('w') {
-                    return;
-                }
+                name.clone_into(&mut memory.restored);
+                return;
             }
         }
-        let queue = self.clone();
-        let tracker = self.0.connection.tracker();
-        tracker.spawn(async move { queue.restore_or_forget().await });
+        let name = name.to_owned();
+        tracker.spawn(async move { queue.restore_or_forget(name).await });
     }
 
-    async fn restore_or_forget(&self) {
-        if let Err(error) = self.restore().await {
-            debug!(%error, "could not say what this server holds; saying it again soon");
-            lock(&self.0.memory).announced.clear();
+    async fn restore_or_forget(&self, name: String) {
+        let restored = self.restore().await;
+        let mut memory = lock(&self.0.memory);
+        match restored {
+            Ok(()) => {
+                // What was settled while it was said to be held is held by nobody.
+                memory.has_unknown_leases = true;
+                if memory.announced == name {
+                    memory.restored = name;
+                }
+            }
+            Err(error) => {
+                debug!(%error, "could not say what this server holds; saying it again soon");
+                memory.announced.clear();
+            }
         }
+    }
+
+    /// Forgets what nobody here works on any more: its lease ran out long ago, while Redis could not be told.
+    pub(super) fn forget_ended(&self) {
+        let now = self.0.clock.now();
+        let length = self.0.settings.lease;
+        lock(&self.0.held).retain(|_, (_, expires_at)| expires_at.plus(length) > now);
     }
 }
 
@@ -171,6 +199,7 @@ async fn beat(inner: Weak<Inner>) {
             return;
         };
         let queue = RedisQueue(inner);
+        queue.forget_ended();
         let beaten = async {
             queue.say_present(false).await?;
             queue.give_back_unknown().await

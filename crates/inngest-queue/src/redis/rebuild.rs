@@ -2,17 +2,18 @@
 //!
 //! One process begins (`begin`): the schedule is there again, empty and closed. All processes, as soon as they notice, say what they hold
 //! (`restore`), so that nobody is given work that somebody is still doing and no slot is given out twice. Then the builder opens it, fills
-//! it from the durable list, and declares it whole. Work may be added all the while. When the builder dies, it is lost again.
+//! it from the durable list, and declares it whole. Work may be added all the while. When the builder dies, or drops what it has begun,
+//! it is lost again.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    redis::{RedisQueue, lock},
+    redis::{RedisQueue, lock, presence::COUNTS},
 };
 
 /// How long the others have to say what they hold.
@@ -22,10 +23,11 @@ const ASK: Duration = Duration::from_millis(50);
 /// Leases named by one script.
 const LEASES_AT_ONCE: usize = 250;
 
-/// A rebuild that this process carries out.
+/// A rebuild that this process carries out; one that is dropped before it is finished is given up within a beat.
 #[derive(Debug)]
 pub(crate) struct RedisRebuild {
     queue: RedisQueue,
+    _building: Building,
     /// The generation, but for the letter that tells its state.
     name: String,
 }
@@ -33,6 +35,7 @@ pub(crate) struct RedisRebuild {
 impl RedisQueue {
     /// Begins to rebuild a schedule that is lost. `None` when there is nothing to rebuild or somebody else does it.
     pub(crate) async fn begin_rebuild(&self) -> Result<Option<RedisRebuild>, Error> {
+        let building = Building::begin(self);
         // A higher token than any that the lost schedule has given out: it counted from a time as well.
         let token = self.0.clock.now().as_millis().saturating_mul(1_000);
         let others: Vec<String> = lock(&self.0.memory).others.keys().cloned().collect();
@@ -40,7 +43,9 @@ impl RedisQueue {
         let args = self
             .args(|scripts| &scripts.begin_rebuild)
             .text(&name)
-            .number(token);
+            .number(token)
+            .time(self.0.clock.now())
+            .number(COUNTS.as_millis().cast_signed());
         let mut answer = self.run(args).await?;
         if !answer.flag()? {
             return Ok(None);
@@ -53,8 +58,23 @@ impl RedisQueue {
         self.until_restored(&others).await?;
         Ok(Some(RedisRebuild {
             queue: self.clone(),
+            _building: building,
             name,
         }))
+    }
+
+    /// Gives up a rebuild of this process that nobody carries out any more: its builder met an error and dropped it.
+    pub(super) async fn give_up_rebuild(&self, name: &str) {
+        let args = self
+            .args(|scripts| &scripts.advance_rebuild)
+            .text(name)
+            .text("");
+        match self.run(args).await {
+            // Given up, or whole by now.
+            Err(Error::Lost) | Ok(_) => {}
+            // The next answer that names it, a beat's at the latest, has it tried again.
+            Err(error) => debug!(%error, "could not give up a rebuild yet"),
+        }
     }
 
     async fn until_restored(&self, others: &[String]) -> Result<(), Error> {
@@ -118,6 +138,23 @@ impl RedisQueue {
                 return Ok(());
             }
         }
+    }
+}
+
+/// This process carries out a rebuild, until dropped.
+#[derive(Debug)]
+struct Building(RedisQueue);
+
+impl Building {
+    fn begin(queue: &RedisQueue) -> Self {
+        queue.0.builders.fetch_add(1, Ordering::AcqRel);
+        Self(queue.clone())
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        self.0.0.builders.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

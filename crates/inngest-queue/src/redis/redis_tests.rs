@@ -3,12 +3,8 @@
 use std::{sync::Once, time::Duration};
 
 use inngest_core::{
-    job::{JobKind, Work},
+    job::Work,
     time::{Clock, Timestamp},
-};
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
 };
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -24,7 +20,7 @@ use crate::{
 };
 
 /// Names a Redis for tests.
-const URL: &str = "TEST_REDIS_URL";
+pub(super) const URL: &str = "TEST_REDIS_URL";
 /// Names a cluster for tests, as the URI of a schedule does.
 const CLUSTER_URL: &str = "TEST_REDIS_CLUSTER_URL";
 
@@ -32,7 +28,7 @@ const CLUSTER_URL: &str = "TEST_REDIS_CLUSTER_URL";
     clippy::disallowed_methods,
     reason = "only tests read it, and they have no settings"
 )]
-fn url(variable: &'static str) -> Option<String> {
+pub(super) fn url(variable: &'static str) -> Option<String> {
     static SKIPPED: Once = Once::new();
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
@@ -42,7 +38,7 @@ fn url(variable: &'static str) -> Option<String> {
 }
 
 /// A place that no other test uses.
-fn place(uri: &str) -> RedisSettings {
+pub(super) fn place(uri: &str) -> RedisSettings {
     RedisSettings {
         prefix: format!("test:{}", Uuid::new_v4().simple()),
         ..RedisSettings::at(uri)
@@ -55,7 +51,7 @@ async fn open(clock: Clock, settings: QueueSettings, place: &RedisSettings) -> Q
 }
 
 /// An empty schedule that is whole.
-async fn whole(clock: Clock, settings: QueueSettings, place: &RedisSettings) -> Queue {
+pub(super) async fn whole(clock: Clock, settings: QueueSettings, place: &RedisSettings) -> Queue {
     let queue = open(clock, settings, place).await;
     rebuild(&queue).await;
     queue
@@ -185,10 +181,7 @@ async fn lost_schedule_is_rebuilt_and_holders_keep_their_work() {
     one.enqueue(&rows).await.unwrap();
     let held_by_one = one.try_lease(1).await.unwrap().leases;
     let held_by_two = two.try_lease(1).await.unwrap().leases;
-    // Both have said that they are there.
-    while lock_others(&one) != 1 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_known_to_each_other(&[&one, &two]).await;
 
     let mut conn = beside(&uri).await;
     wipe(&mut conn, &place).await;
@@ -223,11 +216,19 @@ async fn lost_schedule_is_rebuilt_and_holders_keep_their_work() {
     assert!(ids.iter().all(|id| *id < 10));
 }
 
-fn lock_others(queue: &Queue) -> usize {
-    let crate::Backend::Redis(redis) = &queue.0 else {
-        panic!("the schedule is in Redis")
-    };
-    super::lock(&redis.0.memory).others.len()
+fn of_redis(queue: &Queue) -> &super::RedisQueue {
+    match &queue.0 {
+        crate::Backend::Redis(redis) => redis,
+        crate::Backend::Memory(_) => panic!("the schedule is in Redis"),
+    }
+}
+
+async fn until_known_to_each_other(queues: &[&Queue]) {
+    for queue in queues {
+        while super::lock(&of_redis(queue).0.memory).others.len() + 1 < queues.len() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 impl Queue {
@@ -235,6 +236,86 @@ impl Queue {
     async fn queue_look(&self) -> Result<(), Error> {
         self.stats().await.map(drop)
     }
+}
+
+#[tokio::test]
+async fn rebuild_is_not_taken_for_one_whose_builder_died() {
+    let Some(uri) = url(URL) else { return };
+    let (place, clock) = (place(&uri), Clock::manual(START));
+    let one = whole(clock.clone(), QueueSettings::default(), &place).await;
+    let two = open(clock, QueueSettings::default(), &place).await;
+    until_known_to_each_other(&[&one, &two]).await;
+    wipe(&mut beside(&uri).await, &place).await;
+    // The other's word comes before the builder's next.
+    let beating = async { while of_redis(&two).say_present(false).await == Err(Error::Lost) {} };
+    let (rebuild, ()) = tokio::join!(one.begin_rebuild(), beating);
+    let rebuild = rebuild.unwrap().unwrap();
+    of_redis(&two).say_present(false).await.unwrap();
+    assert!(rebuild.open().await.unwrap() && rebuild.finish().await.unwrap());
+}
+
+#[tokio::test]
+async fn rebuild_that_was_broken_off_can_be_begun_by_anybody() {
+    let Some(uri) = url(URL) else { return };
+    let (place, clock) = (place(&uri), Clock::manual(START));
+    let one = open(clock.clone(), QueueSettings::default(), &place).await;
+    let two = open(clock, QueueSettings::default(), &place).await;
+    let broken_off = one.begin_rebuild().await.unwrap().unwrap();
+    assert!(broken_off.open().await.unwrap());
+    assert!(two.begin_rebuild().await.unwrap().is_none());
+    drop(broken_off);
+    let rebuild = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Some(rebuild) = two.begin_rebuild().await.unwrap() {
+                return rebuild;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let rebuild = rebuild.await.expect("it is given up");
+    assert!(rebuild.open().await.unwrap() && rebuild.finish().await.unwrap());
+    assert!(two.enqueue(&[item(1)]).await.is_ok());
+}
+
+#[tokio::test]
+async fn holder_is_not_told_that_its_lease_is_lost_before_the_schedule_knows_of_it() {
+    let Some(uri) = url(URL) else { return };
+    let (place, clock) = (place(&uri), Clock::manual(START));
+    let one = whole(clock.clone(), QueueSettings::default(), &place).await;
+    let two = open(clock, QueueSettings::default(), &place).await;
+    one.enqueue(&[item(1)]).await.unwrap();
+    let lease = two.try_lease(1).await.unwrap().leases.remove(0);
+    until_known_to_each_other(&[&one, &two]).await;
+    for _ in 0..20 {
+        wipe(&mut beside(&uri).await, &place).await;
+        let extending = async {
+            loop {
+                match two.extend(&lease).await {
+                    Ok(_) => return,
+                    Err(error) => assert_eq!(error, Error::Lost),
+                }
+            }
+        };
+        let (rebuild, ()) = tokio::join!(one.begin_rebuild(), extending);
+        assert!(rebuild.unwrap().unwrap().finish().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn lease_that_ran_out_unnoticed_is_forgotten_by_its_holder() {
+    let Some(uri) = url(URL) else { return };
+    let (place, clock) = (place(&uri), Clock::manual(START));
+    let settings = QueueSettings::default();
+    let queue = whole(clock.clone(), settings, &place).await;
+    queue.enqueue(&[item(1)]).await.unwrap();
+    assert_eq!(lease_all(&queue).await.len(), 1);
+    let held = || super::lock(&of_redis(&queue).0.held).len();
+    clock.advance(settings.lease + Duration::from_millis(1));
+    of_redis(&queue).forget_ended();
+    assert_eq!(held(), 1, "its handler may still be at it");
+    clock.advance(settings.lease);
+    of_redis(&queue).forget_ended();
+    assert_eq!(held(), 0);
 }
 
 #[tokio::test]
@@ -371,243 +452,4 @@ async fn entry_takes_few_bytes() {
     let each = total / ENTRIES as u64;
     eprintln!("{each} bytes for each entry");
     assert!(each < 800, "{each}");
-}
-
-/// One thing that happens to a schedule.
-#[derive(Clone, Debug)]
-enum Step {
-    Offer {
-        id: u128,
-        epoch: i64,
-        delay: u64,
-        rank: i64,
-        is_internal: bool,
-    },
-    Remove(u128),
-    Lease(usize),
-    Advance(u64),
-    Done {
-        which: usize,
-        next: Option<u128>,
-        remove: Option<u128>,
-        goes_on: Option<u128>,
-    },
-    Retry {
-        which: usize,
-        delay: u64,
-    },
-    Release(usize),
-    Crash {
-        which: usize,
-        delay: u64,
-    },
-    Extend(usize),
-    Limit(Option<u32>),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let id = 0_u128..12;
-    prop_oneof![
-        6 => (id.clone(), 1_i64..4, prop_oneof![Just(0_u64), 1_u64..40], -2_i64..3, proptest::bool::weighted(0.2))
-            .prop_map(|(id, epoch, delay, rank, is_internal)| Step::Offer { id, epoch, delay, rank, is_internal }),
-        1 => id.clone().prop_map(Step::Remove),
-        5 => (1_usize..4).prop_map(Step::Lease),
-        3 => (0_u64..25).prop_map(Step::Advance),
-        3 => (0_usize..9, proptest::option::of(id.clone()), proptest::option::of(id.clone()), proptest::option::of(id))
-            .prop_map(|(which, next, remove, goes_on)| Step::Done { which, next, remove, goes_on }),
-        2 => (0_usize..9, 0_u64..30).prop_map(|(which, delay)| Step::Retry { which, delay }),
-        1 => (0_usize..9).prop_map(Step::Release),
-        1 => (0_usize..9, 0_u64..30).prop_map(|(which, delay)| Step::Crash { which, delay }),
-        1 => (0_usize..9).prop_map(Step::Extend),
-        1 => proptest::option::of(0_u32..4).prop_map(Step::Limit),
-    ]
-}
-
-/// The schedules that are compared, and what both have leased.
-struct Both {
-    clock: Clock,
-    memory: Queue,
-    redis: Queue,
-    leases: Vec<(Lease, Lease)>,
-}
-
-/// What two leases must agree in: all but their tokens and what only Redis is unsure of.
-fn seen(lease: &Lease) -> (Work, Timestamp, bool, u32) {
-    (
-        lease.work.clone(),
-        lease.expires_at,
-        lease.lost,
-        lease.crashes,
-    )
-}
-
-impl Both {
-    fn work(&self, id: u128) -> Work {
-        Work {
-            due_at: self.clock.now(),
-            ..item(id)
-        }
-    }
-
-    async fn take(&mut self, step: Step) {
-        match step {
-            Step::Offer {
-                id,
-                epoch,
-                delay,
-                rank,
-                is_internal,
-            } => {
-                let work = Work {
-                    epoch,
-                    rank,
-                    due_at: self.clock.now().plus(Duration::from_secs(delay)),
-                    kind: if is_internal {
-                        JobKind::Wake
-                    } else {
-                        JobKind::Discover
-                    },
-                    ..item(id)
-                };
-                let rows = [work];
-                assert_eq!(
-                    self.memory.enqueue(&rows).await,
-                    self.redis.enqueue(&rows).await
-                );
-            }
-            Step::Remove(id) => {
-                let ids = [item(id).id];
-                self.memory.remove(&ids).await.unwrap();
-                self.redis.remove(&ids).await.unwrap();
-            }
-            Step::Lease(max) => {
-                let memory = self.memory.try_lease(max).await.unwrap().leases;
-                let redis = self.redis.try_lease(max).await.unwrap().leases;
-                let all = |leases: &[Lease]| leases.iter().map(seen).collect::<Vec<_>>();
-                assert_eq!(all(&memory), all(&redis));
-                self.leases.extend(memory.into_iter().zip(redis));
-            }
-            Step::Advance(secs) => self.clock.advance(Duration::from_secs(secs)),
-            Step::Done {
-                which,
-                next,
-                remove,
-                goes_on,
-            } => {
-                let verdict = Verdict::Done {
-                    next: next.map(|id| self.work(id)).into_iter().collect(),
-                    remove: remove.map(|id| item(id).id).into_iter().collect(),
-                    continue_with: goes_on.map(|id| self.work(id)),
-                };
-                self.settle(which, |_| verdict.clone()).await;
-            }
-            Step::Retry { which, delay } => {
-                let due_at = self.clock.now().plus(Duration::from_secs(delay));
-                self.settle(which, |lease| Verdict::RetryAt {
-                    work: Work {
-                        epoch: lease.work.epoch + 1,
-                        due_at,
-                        ..lease.work.clone()
-                    },
-                })
-                .await;
-            }
-            Step::Release(which) => self.settle(which, |_| Verdict::Release).await,
-            Step::Crash { which, delay } => {
-                if let Some((memory, redis)) = self.pick(which) {
-                    let at = self.clock.now().plus(Duration::from_secs(delay));
-                    self.memory.settle_crashed(&memory, at).await.unwrap();
-                    self.redis.settle_crashed(&redis, at).await.unwrap();
-                }
-            }
-            Step::Extend(which) => {
-                if let Some((memory, redis)) = self.pick(which) {
-                    assert_eq!(
-                        self.memory.extend(&memory).await,
-                        self.redis.extend(&redis).await
-                    );
-                    self.leases.push((memory, redis));
-                }
-            }
-            Step::Limit(concurrency) => {
-                let limits = PartitionLimits { concurrency };
-                self.memory
-                    .set_limits(function_id(1), limits)
-                    .await
-                    .unwrap();
-                self.redis.set_limits(function_id(1), limits).await.unwrap();
-            }
-        }
-    }
-
-    fn pick(&mut self, which: usize) -> Option<(Lease, Lease)> {
-        let count = self.leases.len();
-        (count > 0).then(|| self.leases.remove(which % count))
-    }
-
-    async fn settle(&mut self, which: usize, verdict: impl Fn(&Lease) -> Verdict) {
-        let Some((memory, redis)) = self.pick(which) else {
-            return;
-        };
-        let verdict = verdict(&memory);
-        let mut one = self.memory.settle(memory, verdict.clone()).await.unwrap();
-        let mut other = self.redis.settle(redis, verdict).await.unwrap();
-        let continued = (one.continued.take(), other.continued.take());
-        assert_eq!(one, other);
-        match continued {
-            (Some(memory), Some(redis)) => {
-                assert_eq!(seen(&memory), seen(&redis));
-                self.leases.push((memory, redis));
-            }
-            (None, None) => {}
-            other => panic!("only one goes on: {other:?}"),
-        }
-    }
-
-    async fn compare_figures(&self) {
-        let (memory, redis) = (
-            self.memory.stats().await.unwrap(),
-            self.redis.stats().await.unwrap(),
-        );
-        let figures = |stats: &crate::model::QueueStats| {
-            // Memory counts a look's catching up at once, and so does Redis: after a look both agree.
-            (stats.entries, stats.leased, stats.expired, stats.crashes)
-        };
-        assert_eq!(figures(&memory), figures(&redis));
-    }
-}
-
-#[test]
-fn every_interleaving_agrees_with_the_schedule_in_memory() {
-    let Some(uri) = url(URL) else { return };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config {
-        cases: 60,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let steps = proptest::collection::vec(step(), 1..60);
-    TestRunner::new(config)
-        .run(&steps, |steps| {
-            runtime.block_on(async {
-                let (place, clock) = (place(&uri), Clock::manual(START));
-                let settings = QueueSettings {
-                    max_entries: 10,
-                    ..QueueSettings::default()
-                };
-                let mut both = Both {
-                    memory: Queue::memory(clock.clone(), settings),
-                    redis: whole(clock.clone(), settings, &place).await,
-                    clock,
-                    leases: Vec::new(),
-                };
-                for step in steps {
-                    both.take(step).await;
-                }
-                both.take(Step::Lease(20)).await;
-                both.compare_figures().await;
-            });
-            Ok(())
-        })
-        .unwrap();
 }

@@ -1,5 +1,6 @@
 -- Begins to rebuild a schedule that is lost. What is left of the old one, if only the generation was lost, goes.
--- ARGV: process and what tells this rebuild from its others, first token (higher than any given out before).
+-- ARGV: process and what tells this rebuild from its others, first token (higher than any given out before), now, how long the word
+-- counts by which the builder is there (another one's word may come before its next).
 -- Returns: generation, 1 when the caller builds, 0 when there is nothing to build or somebody else does.
 if generation then return { generation, 0 } end
 local function drop_entries(key, from)
@@ -14,6 +15,7 @@ for _, f in ipairs(call('SMEMBERS', PARTS)) do
   end
 end
 for _, key in ipairs({ DELAYED, LEASED, RING, SERVED, PARTS, HERE, NUMBERS }) do call('DEL', key) end
+call('ZADD', SERVERS, string.format('%.0f', tonumber(ARGV[3]) + tonumber(ARGV[4])), string.sub(ARGV[1], 1, 32))
 generation = 'b' .. ARGV[1]
 call('SET', KEYS[1], generation)
 call('HSET', NUMBERS, 'token', ARGV[2])
