@@ -3,7 +3,7 @@
 //! Each key has its one algorithm, whatever a token says of itself; `iss`, `aud` and `exp` have to be there and right. Claims that
 //! make the actor: `org` (its id), `envs` (names or ids, the first one counts unless another is asked for) and `role`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use inngest_core::{
     access::{Actor, Role},
@@ -75,6 +75,17 @@ struct Issuer {
     audience: String,
     fixed: Vec<(Algorithm, DecodingKey)>,
     published: Vec<Jwks>,
+}
+
+impl Issuer {
+    fn candidate<'a>(&'a self, algorithm: Algorithm, key: Cow<'a, DecodingKey>) -> Candidate<'a> {
+        Candidate {
+            algorithm,
+            key,
+            issuer: &self.issuer,
+            audience: &self.audience,
+        }
+    }
 }
 
 impl TokenKeys {
@@ -222,62 +233,55 @@ impl Tokens {
     ) -> Result<Claims, &'static str> {
         let now = engine.clock.now();
         let mut reason = "signed by nobody we know";
-        if let Some(own) = &self.own
-            && header.alg == Algorithm::HS256
-        {
-            match judge(
-                token,
-                Algorithm::HS256,
-                &own.decoding,
-                OWN_ISSUER,
-                OWN_ISSUER,
-                now,
-            ) {
-                Ok(claims) => return Ok(claims),
-                Err(Refusal::Signature) => {}
-                Err(Refusal::Claim(claim)) => reason = claim,
+        let mut try_key = |candidate: &Candidate<'_>| match judge(token, candidate, now) {
+            Ok(claims) => Some(claims),
+            Err(Refusal::Signature) => None,
+            Err(Refusal::Claim(claim)) => {
+                reason = claim;
+                None
             }
-        }
-        let Some(issuer) = &self.issuer else {
-            return Err(reason);
         };
-        for (algorithm, key) in &issuer.fixed {
-            // A token that names another algorithm was not made with this key.
-            if header.alg != *algorithm {
-                continue;
-            }
-            match judge(
-                token,
-                *algorithm,
-                key,
-                &issuer.issuer,
-                &issuer.audience,
-                now,
-            ) {
-                Ok(claims) => return Ok(claims),
-                Err(Refusal::Signature) => {}
-                Err(Refusal::Claim(claim)) => reason = claim,
-            }
+        if let Some(claims) = self.at_hand(header).iter().find_map(&mut try_key) {
+            return Ok(claims);
         }
-        for published in &issuer.published {
-            let Some((algorithm, key)) = published.find(header, &engine.client).await else {
-                continue;
-            };
-            match judge(
-                token,
-                algorithm,
-                &key,
-                &issuer.issuer,
-                &issuer.audience,
-                now,
-            ) {
-                Ok(claims) => return Ok(claims),
-                Err(Refusal::Signature) => {}
-                Err(Refusal::Claim(claim)) => reason = claim,
+        // Asked for only when no key at hand fits: finding one may cost a request to the issuer.
+        if let Some(issuer) = &self.issuer {
+            for published in &issuer.published {
+                let found = published.find(header, &engine.client).await;
+                let candidate =
+                    found.map(|(algorithm, key)| issuer.candidate(algorithm, Cow::Owned(key)));
+                if let Some(claims) = candidate.as_ref().and_then(&mut try_key) {
+                    return Ok(claims);
+                }
             }
         }
         Err(reason)
     }
+
+    /// The keys that we hold and that a token with this header may have been made with: one that names another algorithm was not.
+    fn at_hand(&self, header: &Header) -> Vec<Candidate<'_>> {
+        let own = self.own.iter().map(|own| Candidate {
+            algorithm: Algorithm::HS256,
+            key: Cow::Borrowed(&own.decoding),
+            issuer: OWN_ISSUER,
+            audience: OWN_ISSUER,
+        });
+        let fixed = self.issuer.iter().flat_map(|issuer| {
+            let keys = issuer.fixed.iter();
+            keys.map(|(algorithm, key)| issuer.candidate(*algorithm, Cow::Borrowed(key)))
+        });
+        own.chain(fixed)
+            .filter(|candidate| candidate.algorithm == header.alg)
+            .collect()
+    }
+}
+
+/// A key that a token may have been made with, and what the token then has to say.
+struct Candidate<'a> {
+    algorithm: Algorithm,
+    key: Cow<'a, DecodingKey>,
+    issuer: &'a str,
+    audience: &'a str,
 }
 
 enum Refusal {
@@ -286,21 +290,14 @@ enum Refusal {
 }
 
 /// Checks signature and claims. Times are judged by the database's clock, as everything is.
-fn judge(
-    token: &str,
-    algorithm: Algorithm,
-    key: &DecodingKey,
-    issuer: &str,
-    audience: &str,
-    now: Timestamp,
-) -> Result<Claims, Refusal> {
-    let mut validation = Validation::new(algorithm);
-    validation.algorithms = vec![algorithm];
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
+fn judge(token: &str, candidate: &Candidate<'_>, now: Timestamp) -> Result<Claims, Refusal> {
+    let mut validation = Validation::new(candidate.algorithm);
+    validation.algorithms = vec![candidate.algorithm];
+    validation.set_issuer(&[candidate.issuer]);
+    validation.set_audience(&[candidate.audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.validate_exp = false;
-    let decoded = decode::<Map<String, Value>>(token, key, &validation);
+    let decoded = decode::<Map<String, Value>>(token, &candidate.key, &validation);
     let claims = decoded.map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::InvalidIssuer => Refusal::Claim("wrong issuer"),
         jsonwebtoken::errors::ErrorKind::InvalidAudience => Refusal::Claim("wrong audience"),
