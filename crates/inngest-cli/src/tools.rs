@@ -49,14 +49,7 @@ pub(crate) async fn run_migrate(loaded: &Loaded, is_dry: bool) -> anyhow::Result
 /// What keeps the database from being opened or changed, or another process that is deleting.
 pub(crate) async fn run_retention(loaded: &Loaded, is_dry: bool) -> anyhow::Result<()> {
     let _directory = claim(loaded).await?;
-    let settings = StoreSettings {
-        migrate: Migrate::Separately,
-        ..store_settings(&loaded.settings)
-    };
-    let tasks = TaskTracker::new();
-    let store = Store::open(&settings, Programs::default().matcher(), &tasks)
-        .await
-        .map_err(explain)?;
+    let store = open(loaded).await?;
     let clock = Clock::starting_at(store.now().await?);
     let retention = Retention::new(store, clock, loaded.settings.house.retention_days);
     let report = if is_dry {
@@ -82,19 +75,27 @@ pub(crate) async fn run_token(
     valid_for_hours: u64,
 ) -> anyhow::Result<()> {
     let role = Role::parse(role).context("there is no such role")?;
-    let settings = StoreSettings {
-        migrate: Migrate::Separately,
-        ..store_settings(&loaded.settings)
-    };
-    let tasks = TaskTracker::new();
-    let store = Store::open(&settings, Programs::default().matcher(), &tasks)
-        .await
-        .map_err(explain)?;
+    let store = open(loaded).await?;
     let now = store.now().await?;
     let valid_for = Duration::from_secs(valid_for_hours * 3_600);
     let keys = secret_keys(&loaded.settings)?;
     let token = issue_token(&store, &keys, subject, role, valid_for, now).await?;
     print(&format!("{token}\n"))
+}
+
+/// The database as it is; its schema is left alone.
+async fn open(loaded: &Loaded) -> anyhow::Result<Store> {
+    let settings = StoreSettings {
+        migrate: Migrate::Separately,
+        ..store_settings(&loaded.settings)
+    };
+    Store::open(
+        &settings,
+        Programs::default().matcher(),
+        &TaskTracker::new(),
+    )
+    .await
+    .map_err(explain)
 }
 
 async fn claim(loaded: &Loaded) -> anyhow::Result<Option<DataDir>> {
