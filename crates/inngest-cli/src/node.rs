@@ -158,6 +158,11 @@ async fn serve(
         close.cancel();
     };
     let serving = async {
+        for listener in &listeners {
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "listening");
+            }
+        }
         let served = serve_with(listeners, router, limits, close.clone(), tasks.clone()).await;
         stop.cancel();
         served

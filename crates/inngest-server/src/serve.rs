@@ -55,7 +55,7 @@ impl Default for ConnectionLimits {
 /// Serves `router` on all `listeners` with the default limits until `stop` is cancelled; see [`serve_with`].
 ///
 /// # Errors
-/// When a listener cannot be asked for its address.
+/// When a listener cannot accept any more.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
@@ -76,7 +76,7 @@ pub async fn serve(
 /// [`ConnectionLimits::drain_time`], and returns. Connections are tasks of `tracker`; websockets are not waited for here.
 ///
 /// # Errors
-/// When a listener cannot be asked for its address.
+/// When a listener cannot accept any more.
 pub async fn serve_with(
     listeners: Vec<TcpListener>,
     router: Router,
@@ -84,9 +84,6 @@ pub async fn serve_with(
     stop: CancellationToken,
     tracker: TaskTracker,
 ) -> io::Result<()> {
-    for listener in &listeners {
-        tracing::info!(address = %listener.local_addr()?, "listening");
-    }
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let server = Server {
         router,
