@@ -200,7 +200,8 @@ impl RedisQueue {
                 .number(self.0.settings.lease.as_millis().cast_signed())
                 .text(&self.0.process)
                 .count(max)
-                .count(DUE_AT_ONCE);
+                .count(DUE_AT_ONCE)
+                .number(presence::COUNTS.as_millis().cast_signed());
             let asked = self.run(args).await;
             if matches!(asked, Err(Error::Unavailable { .. })) {
                 // The answer may have been on its way: what it said is given back once there is a connection again.

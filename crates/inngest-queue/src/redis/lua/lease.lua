@@ -1,6 +1,7 @@
 -- Leases what is due and admitted: the function served longest ago first; in it, work that does not call the app, then by rank, due time,
 -- arrival. A look that finds nothing notes that the process waits.
--- ARGV: now, horizon, length of a lease, process, how many, portion of what is caught up with.
+-- ARGV: now, horizon, length of a lease, process, how many, portion of what is caught up with, how long the word
+-- of a process counts.
 -- Returns: generation, next time at which something changes (or ''), whether there is more to catch up with, then the leases as `hold`
 -- gives them.
 if not generation then return { 'NOGEN' } end
@@ -37,6 +38,8 @@ if not is_closed then
     call('DEL', SERVED)
   end
 end
+-- Whoever holds something is missed when it dies, even if it has not said yet that it is there.
+if #result > 3 then call('ZADD', SERVERS, 'NX', string.format('%.0f', now + tonumber(ARGV[7])), process) end
 local at = next_at()
 if at then result[2] = string.format('%.0f', at) end
 if #result > 3 or result[3] == '1' then
