@@ -77,9 +77,7 @@ impl Metrics {
             info!(%address, "metrics at /metrics");
         }
         tasks.spawn(async move {
-            if let Err(error) = serve(vec![listener], router, stop, tracker).await {
-                warn!(%error, "metrics are not served any more");
-            }
+            serve(vec![listener], router, stop, tracker).await;
         });
     }
 }

@@ -163,13 +163,12 @@ async fn serve(
                 info!(%address, "listening");
             }
         }
-        let served = serve_with(listeners, router, limits, close.clone(), tasks.clone()).await;
+        serve_with(listeners, router, limits, close.clone(), tasks.clone()).await;
         stop.cancel();
-        served
     };
-    let (served, ()) = tokio::join!(serving, working);
+    tokio::join!(serving, working);
     queue.leave().await;
-    served.context("could not serve")
+    Ok(())
 }
 
 async fn open(

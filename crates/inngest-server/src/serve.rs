@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -53,15 +53,12 @@ impl Default for ConnectionLimits {
 }
 
 /// Serves `router` on all `listeners` with the default limits until `stop` is cancelled; see [`serve_with`].
-///
-/// # Errors
-/// When a listener cannot accept any more.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
     stop: CancellationToken,
     tracker: TaskTracker,
-) -> io::Result<()> {
+) {
     serve_with(
         listeners,
         router,
@@ -74,16 +71,13 @@ pub async fn serve(
 
 /// Serves `router` on all `listeners` until `stop` is cancelled; then accepts nothing more, lets requests in flight finish within
 /// [`ConnectionLimits::drain_time`], and returns. Connections are tasks of `tracker`; websockets are not waited for here.
-///
-/// # Errors
-/// When a listener cannot accept any more.
 pub async fn serve_with(
     listeners: Vec<TcpListener>,
     router: Router,
     limits: ConnectionLimits,
     stop: CancellationToken,
     tracker: TaskTracker,
-) -> io::Result<()> {
+) {
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let server = Server {
         router,
@@ -92,19 +86,18 @@ pub async fn serve_with(
         stop,
         tracker,
     };
-    try_join_all(
+    join_all(
         listeners
             .into_iter()
             .map(|listener| server.accept(listener)),
     )
-    .await?;
+    .await;
     // Every connection holds one slot, so holding all of them means that the last one has closed.
     let all = u32::try_from(server.limits.max_connections).unwrap_or(u32::MAX);
     let drained = tokio::time::timeout(server.limits.drain_time, slots.acquire_many(all)).await;
     if drained.is_err() {
         tracing::warn!("some requests did not finish in time and were cut off");
     }
-    Ok(())
 }
 
 struct Server {
@@ -116,17 +109,17 @@ struct Server {
 }
 
 impl Server {
-    async fn accept(&self, listener: TcpListener) -> io::Result<()> {
+    async fn accept(&self, listener: TcpListener) {
         let mut closing: Option<Instant> = None;
         loop {
             let slot = tokio::select! {
                 biased;
                 slot = Arc::clone(&self.slots).acquire_owned() => slot.expect("the semaphore is never closed"),
-                () = self.stop.cancelled() => return Ok(()),
+                () = self.stop.cancelled() => return,
             };
             // Who has connected already is served: the system has told them so. The port closes when nobody comes any more for a moment.
             if closing.is_some_and(|at| at.elapsed() >= CLOSING) {
-                return Ok(());
+                return;
             }
             let accepted = tokio::select! {
                 biased;
@@ -135,7 +128,7 @@ impl Server {
                     closing = Some(Instant::now());
                     continue;
                 }
-                () = tokio::time::sleep(SILENCE), if closing.is_some() => return Ok(()),
+                () = tokio::time::sleep(SILENCE), if closing.is_some() => return,
             };
             match accepted {
                 Ok((stream, peer)) => {

@@ -208,7 +208,7 @@ impl Server {
         let (router, stop, tracker) =
             (self.router.clone(), self.stop.clone(), self.tracker.clone());
         self.tracker
-            .spawn(async move { serve(vec![listener], router, stop, tracker).await.unwrap() });
+            .spawn(async move { serve(vec![listener], router, stop, tracker).await });
         address
     }
 }
