@@ -1,5 +1,7 @@
 //! Who is asking, and for which organization and environment.
 
+use std::sync::Arc;
+
 use crate::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, OrgId},
     time::Timestamp,
@@ -16,6 +18,8 @@ pub struct Actor {
     pub kind: ActorKind,
     /// When the credential ends; none for one that does not.
     pub expires_at: Option<Timestamp>,
+    /// Who that is in the words of the issuer (`sub`); none for callers that a key or nothing at all proves.
+    pub subject: Option<Arc<str>>,
     scopes: Scopes,
 }
 
@@ -137,6 +141,7 @@ impl Actor {
             env: DEFAULT_ENV,
             kind: ActorKind::Dev,
             expires_at: None,
+            subject: None,
             scopes: Scopes::ALL,
         }
     }
@@ -148,6 +153,7 @@ impl Actor {
             env,
             kind: ActorKind::System,
             expires_at: None,
+            subject: None,
             scopes: Scopes::ALL,
         }
     }
@@ -159,6 +165,7 @@ impl Actor {
             env,
             kind: ActorKind::SigningKey,
             expires_at: None,
+            subject: None,
             scopes: Scopes::ALL,
         }
     }
@@ -170,6 +177,7 @@ impl Actor {
             env,
             kind: ActorKind::EventKey,
             expires_at: None,
+            subject: None,
             scopes: Scopes::only(&[Scope::EventsSend]),
         }
     }
@@ -181,7 +189,32 @@ impl Actor {
             env,
             kind: ActorKind::Token,
             expires_at: Some(expires_at),
+            subject: None,
             scopes: Scopes::only(role.scopes()),
+        }
+    }
+
+    /// The same actor with the name that its credential gives it.
+    #[must_use]
+    pub fn named(self, subject: &str) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            ..self
+        }
+    }
+
+    /// Whose doings are counted together, whichever environment they concern: the subject of an organization, or the kind of key.
+    pub fn principal(&self) -> String {
+        let kind = match self.kind {
+            ActorKind::Dev => "dev",
+            ActorKind::SigningKey => "signing-key",
+            ActorKind::EventKey => "event-key",
+            ActorKind::System => "system",
+            ActorKind::Token => "token",
+        };
+        match &self.subject {
+            Some(subject) => format!("{}:{kind}:{subject}", self.org),
+            None => format!("{}:{kind}:", self.org),
         }
     }
 
@@ -211,6 +244,22 @@ mod tests {
             before = role.scopes().to_vec();
         }
         assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn tokens_of_one_subject_are_one_principal_and_those_of_two_organizations_are_not() {
+        let token = |org, subject| {
+            Actor::token(org, DEFAULT_ENV, Role::Viewer, Timestamp::MAX).named(subject)
+        };
+        let other = OrgId::from_raw(uuid::Uuid::from_u128(7));
+        let one = token(DEFAULT_ORG, "ada").principal();
+        let mut later = token(DEFAULT_ORG, "ada");
+        later.expires_at = Some(Timestamp::default());
+        assert_eq!(later.principal(), one);
+        assert_ne!(token(DEFAULT_ORG, "bob").principal(), one);
+        assert_ne!(token(other, "ada").principal(), one);
+        let key = Actor::signing_key(DEFAULT_ORG, DEFAULT_ENV).principal();
+        assert_ne!(Actor::event_key(DEFAULT_ORG, DEFAULT_ENV).principal(), key);
     }
 
     #[test]

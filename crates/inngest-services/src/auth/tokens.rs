@@ -25,6 +25,8 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 const MAX_TOKEN: usize = 8 * 1024;
 /// Most environments that a token may name.
 const MAX_ENVS: usize = 100;
+/// Longest subject, in bytes (RFC 7519 sets none; OpenID Connect says 255 characters).
+const MAX_SUBJECT: usize = 1_024;
 /// Shortest shared secret in bytes.
 const MIN_SECRET: usize = 32;
 /// Who issues the tokens of the installation itself, and for whom.
@@ -157,6 +159,8 @@ struct Claims {
     exp: f64,
     #[serde(default)]
     nbf: Option<f64>,
+    #[serde(default)]
+    sub: Option<String>,
     #[serde(default)]
     org: Option<String>,
     #[serde(default)]
@@ -339,6 +343,13 @@ async fn actor_of(
         .as_deref()
         .and_then(Role::parse)
         .ok_or("no role")?;
+    if claims
+        .sub
+        .as_ref()
+        .is_some_and(|sub| sub.len() > MAX_SUBJECT)
+    {
+        return Err("the subject is too long");
+    }
     if claims.envs.len() > MAX_ENVS {
         return Err("too many environments");
     }
@@ -357,7 +368,11 @@ async fn actor_of(
     if !is_named {
         return Err("not its environment");
     }
-    Ok(Actor::token(org, env, role, millis(claims.exp)))
+    let actor = Actor::token(org, env, role, millis(claims.exp));
+    Ok(match &claims.sub {
+        Some(subject) => actor.named(subject),
+        None => actor,
+    })
 }
 
 impl Engine {
