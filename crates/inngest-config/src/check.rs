@@ -37,6 +37,7 @@ pub(crate) fn settings(
         warnings,
     };
     let listen = reader.listen();
+    let api_points_per_second = reader.api_points_per_second();
     let apps = reader.apps();
     let engine = reader.engine();
     let database = reader.database();
@@ -48,6 +49,7 @@ pub(crate) fn settings(
     let roles = reader.roles(&schedule);
     reader.problems.is_empty().then_some(Settings {
         command: inputs.command,
+        api_points_per_second,
         listen,
         apps,
         engine,
@@ -169,6 +171,13 @@ impl<'a> Reader<'a> {
             uri: Secret::new(uri),
             max_open: u32::try_from(max_open).unwrap_or(u32::MAX),
         })
+    }
+
+    fn api_points_per_second(&mut self) -> u32 {
+        if self.inputs.command == Command::Dev {
+            return 0;
+        }
+        u32::try_from(self.number("api-points-per-second", 2_000)).unwrap_or(u32::MAX)
     }
 
     fn house(&mut self) -> HouseSettings {

@@ -262,6 +262,18 @@ pub const KEYS: &[Key] = &[
             "Days for which runs are kept after their end, and events (default 30; 0 keeps them for ever)",
         )
     },
+    Key {
+        value_name: "POINTS",
+        ..key(
+            "api-points-per-second",
+            Shape::Number {
+                min: 0,
+                max: 1_000_000,
+            },
+            START,
+            "Points that one caller of GraphQL gets back in a second, of at most 50 times as many (default 2000; 0 counts nobody's)",
+        )
+    },
     without_effect("postgres-max-idle-conns", CONNECTIONS, BOTH, POOL),
     without_effect("postgres-conn-max-idle-time", MINUTES, BOTH, POOL),
     without_effect("postgres-conn-max-lifetime", MINUTES, BOTH, POOL),

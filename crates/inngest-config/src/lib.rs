@@ -44,6 +44,8 @@ pub struct Loaded {
 pub struct Settings {
     /// What is started.
     pub command: Command,
+    /// Points that one caller of GraphQL gets back in a second; 0 counts nobody's. Default 2,000, and 0 in `dev`.
+    pub api_points_per_second: u32,
     /// Where to listen.
     pub listen: ListenSettings,
     /// Which apps to look for.

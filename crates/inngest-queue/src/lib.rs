@@ -8,6 +8,7 @@
 //! Deliberately absent: storage, retry policy, and any promise that work is done once. A holder of a lease proves its right by the
 //! epoch in the table, not by the lease.
 
+pub mod budget;
 pub mod error;
 pub mod limits;
 pub mod model;

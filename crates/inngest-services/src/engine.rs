@@ -18,6 +18,7 @@ use inngest_core::{
 use inngest_executor::AppClient;
 use inngest_queue::{
     Queue,
+    budget::Budget,
     live::{Hint, Live},
 };
 use inngest_state::Store;
@@ -27,6 +28,7 @@ use tracing::debug;
 
 use crate::{
     auth::{SignInFailures, Tokens},
+    budget::Operations,
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
@@ -61,6 +63,9 @@ pub(crate) struct Engine {
     pub(crate) shown_functions: tokio::sync::Mutex<HashSet<String>>,
     pub(crate) sign_in_failures: SignInFailures,
     pub(crate) tokens: Tokens,
+    /// None where nobody counts.
+    pub(crate) budget: Option<Budget>,
+    pub(crate) operations: Operations,
     /// Environments that tokens have named.
     pub(crate) environments: RwLock<HashMap<(OrgId, String), (EnvId, String)>>,
     pub(crate) failures: Failures,

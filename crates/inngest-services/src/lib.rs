@@ -7,6 +7,7 @@
 mod apply;
 mod apps;
 mod auth;
+mod budget;
 mod cells;
 mod checkpoints;
 mod cron;
@@ -55,6 +56,7 @@ pub use auth::{
     Auth, SecretKey, SignInFailures, TokenIssuer, TokenKey, TokenKeys, UnusableKey, WeakSecret,
     issue_token,
 };
+pub use budget::{Bucket, Budgets, Cost, OPERATIONS_AT_ONCE, UnderWay};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
@@ -141,6 +143,7 @@ impl Services {
         )
         .await?;
         let tokens = auth::Tokens::new(keys, secret.as_deref());
+        let budget = parts.settings.api_rate.map(|rate| parts.queue.budget(rate));
         let registries = registry::Registries::new(parts.store.clone(), parts.programs.clone());
         Ok(Self(Arc::new(engine::Engine {
             registries,
@@ -160,6 +163,8 @@ impl Services {
             shown_functions: tokio::sync::Mutex::default(),
             sign_in_failures: SignInFailures::default(),
             tokens,
+            budget,
+            operations: budget::Operations::default(),
             environments: tokio::sync::RwLock::default(),
             failures: jobs::Failures::default(),
             second_look: second_look::SecondLook::default(),
@@ -276,6 +281,11 @@ impl Services {
     /// Sign-in.
     pub fn auth(&self) -> Auth<'_> {
         Auth(&self.0)
+    }
+
+    /// What callers may ask of the API.
+    pub fn budgets(&self) -> Budgets<'_> {
+        Budgets(&self.0)
     }
 
     /// Events.

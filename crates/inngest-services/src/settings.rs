@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inngest_core::wire::signature::SigningKey;
+use inngest_core::{budget::Rate, wire::signature::SigningKey};
 
 use crate::auth::{SecretKey, TokenIssuer};
 
@@ -45,11 +45,22 @@ pub struct ServiceSettings {
     pub cache_bytes: usize,
     /// Days for which runs are kept after their end, and events, in environments that say nothing of their own; 0 means for ever. Default 30.
     pub retention_days: u32,
+    /// Points that one caller may spend on GraphQL operations; none lets everybody ask without end. Default 100,000, of which 2,000 come
+    /// back in a second; none in `dev`.
+    pub api_rate: Option<Rate>,
     /// How long a call runs before its run is shown as running. Shorter calls save that write. Default 100 ms.
     pub mark_started_after: Duration,
 }
 
 impl ServiceSettings {
+    /// A bucket that takes 50 s to fill; none for 0.
+    pub fn api_rate(points_per_second: u32) -> Option<Rate> {
+        (points_per_second > 0).then(|| Rate {
+            limit: u64::from(points_per_second) * 50,
+            per_second: u64::from(points_per_second),
+        })
+    }
+
     /// The defaults of a mode, without keys.
     pub fn new(mode: Mode) -> Self {
         Self {
@@ -61,6 +72,9 @@ impl ServiceSettings {
             event_keys: Vec::new(),
             cache_bytes: 32 * 1024 * 1024,
             retention_days: 30,
+            api_rate: (mode == Mode::Start)
+                .then(|| Self::api_rate(2_000))
+                .flatten(),
             mark_started_after: Duration::from_millis(100),
         }
     }

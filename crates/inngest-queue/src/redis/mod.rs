@@ -14,7 +14,7 @@ mod model_tests;
 mod presence;
 pub(crate) mod rebuild;
 #[cfg(test)]
-mod redis_tests;
+pub(crate) mod redis_tests;
 mod scripts;
 
 use std::{
@@ -27,10 +27,12 @@ use std::{
 };
 
 use inngest_core::{
+    budget::{Charge, Rate},
     ids::{FunctionId, WorkId},
     job::Work,
     time::{Clock, Timestamp},
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -423,6 +425,28 @@ impl RedisQueue {
         let mut answer = self.run(args).await?;
         self.wake_if(answer.flag()?);
         Ok(())
+    }
+
+    /// See [`crate::budget::Budget::charge`]. Says nothing of the schedule, which may be lost.
+    pub(crate) async fn charge(
+        &self,
+        principal: &str,
+        rate: Rate,
+        now: u64,
+        points: u64,
+    ) -> Result<Charge, Error> {
+        self.0.commands.fetch_add(1, Ordering::Relaxed);
+        let args = self
+            .args(|scripts| &scripts.charge)
+            .bytes(&Sha256::digest(principal))
+            .number(now)
+            .number(rate.whole())
+            .number(rate.price(points));
+        let mut answer = args.run(&self.0.connection).await?;
+        let _generation = answer.text()?;
+        let missing = answer.number()?;
+        let wait = answer.number()?;
+        Ok(rate.outcome(missing, wait, now))
     }
 
     pub(crate) async fn stats(&self) -> Result<QueueStats, Error> {

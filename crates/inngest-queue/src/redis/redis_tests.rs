@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Names a Redis for tests.
-pub(super) const URL: &str = "TEST_REDIS_URL";
+pub(crate) const URL: &str = "TEST_REDIS_URL";
 /// Names a cluster for tests, as the URI of a schedule does.
 const CLUSTER_URL: &str = "TEST_REDIS_CLUSTER_URL";
 
@@ -28,7 +28,7 @@ const CLUSTER_URL: &str = "TEST_REDIS_CLUSTER_URL";
     clippy::disallowed_methods,
     reason = "only tests read it, and they have no settings"
 )]
-pub(super) fn url(variable: &'static str) -> Option<String> {
+pub(crate) fn url(variable: &'static str) -> Option<String> {
     static SKIPPED: Once = Once::new();
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
@@ -38,7 +38,7 @@ pub(super) fn url(variable: &'static str) -> Option<String> {
 }
 
 /// A place that no other test uses.
-pub(super) fn place(uri: &str) -> RedisSettings {
+pub(crate) fn place(uri: &str) -> RedisSettings {
     RedisSettings {
         prefix: format!("test:{}", Uuid::new_v4().simple()),
         ..RedisSettings::at(uri)

@@ -46,6 +46,7 @@ scripts!(
     advance_rebuild,
     restore,
     release,
+    charge,
 );
 
 /// What a script is given, in order.

@@ -118,6 +118,18 @@ pub(crate) async fn run(
     prepared: Prepared,
     asking: Asking,
 ) -> Result<(StatusCode, Answer), Refusal> {
+    let budgets = state.services.budgets();
+    let Some(_under_way) = budgets.begin(&asking.actor) else {
+        let message = format!(
+            "this caller has {} operations under way, the most there may be; wait for one of them",
+            limits::OPERATIONS_AT_ONCE
+        );
+        return Err(Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "RATE_LIMITED",
+            message,
+        ));
+    };
     let stage = Stage::default();
     let request_id = asking.request_id.clone();
     let time = if prepared.kind == OperationType::Mutation {
@@ -171,6 +183,10 @@ fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     crate::sdk::error::wait_hint(status, &mut response);
+    if let Some(wait) = answer.wait_ms() {
+        let seconds = HeaderValue::from(wait.div_ceil(1_000));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
     response
 }
 

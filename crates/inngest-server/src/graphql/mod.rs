@@ -49,6 +49,8 @@ pub(crate) mod limits {
     pub(crate) const QUERY_TIME: Duration = Duration::from_secs(10);
     /// Longest execution of a mutation.
     pub(crate) const MUTATION_TIME: Duration = Duration::from_secs(30);
+    pub(crate) use inngest_services::OPERATIONS_AT_ONCE;
+
     /// Most operations running on one websocket.
     pub(crate) const OPERATIONS_PER_SOCKET: usize = 50;
 }

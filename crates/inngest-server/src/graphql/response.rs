@@ -2,6 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
 use http::StatusCode;
+use inngest_services::Cost;
 use serde::Serialize;
 
 use crate::graphql::{document::Refusal, stage::Stage};
@@ -20,6 +21,30 @@ pub(crate) struct Answer {
 #[serde(rename_all = "camelCase")]
 struct Extensions {
     request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<ShownCost>,
+}
+
+/// What an operation cost, in points; `null` where nobody counts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownCost {
+    requested: u64,
+    remaining: Option<u64>,
+    limit: Option<u64>,
+    /// When the caller has all its points again.
+    reset_at: Option<String>,
+}
+
+impl From<Cost> for ShownCost {
+    fn from(cost: Cost) -> Self {
+        Self {
+            requested: cost.requested,
+            remaining: cost.bucket.map(|bucket| bucket.remaining),
+            limit: cost.bucket.map(|bucket| bucket.limit),
+            reset_at: cost.bucket.map(|bucket| bucket.full_at.to_rfc3339()),
+        }
+    }
 }
 
 impl Answer {
@@ -35,8 +60,19 @@ impl Answer {
             errors: vec![error],
             extensions: Extensions {
                 request_id: request_id.to_owned(),
+                cost: None,
             },
         }
+    }
+
+    /// How long the caller is to wait before it asks again.
+    pub(crate) fn wait_ms(&self) -> Option<u64> {
+        self.errors.iter().find_map(|error| {
+            match error.extensions.as_ref()?.get("retryAfterMs")? {
+                Value::Number(wait) => wait.as_u64(),
+                _ => None,
+            }
+        })
     }
 
     /// Whether the operation was not executed at all.
@@ -52,8 +88,13 @@ pub(crate) fn finish(response: Response, stage: &Stage, request_id: &str) -> (St
     for error in &mut errors {
         complete(error, executed, request_id);
     }
+    let cost = stage.take_cost();
+    let is_limited = cost
+        .and_then(|cost| cost.bucket)
+        .is_some_and(|bucket| bucket.wait.is_some());
     let extensions = Extensions {
         request_id: request_id.to_owned(),
+        cost: cost.map(ShownCost::from),
     };
     if executed {
         return (
@@ -65,8 +106,13 @@ pub(crate) fn finish(response: Response, stage: &Stage, request_id: &str) -> (St
             },
         );
     }
+    let status = if is_limited {
+        StatusCode::TOO_MANY_REQUESTS
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    };
     (
-        StatusCode::UNPROCESSABLE_ENTITY,
+        status,
         Answer {
             data: None,
             errors,

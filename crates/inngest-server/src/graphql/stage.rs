@@ -1,8 +1,12 @@
-//! Tells errors of a request apart from errors of its fields, and gives the former their codes.
+//! What happens to an operation between its text and its fields: errors of the request are told apart from errors of fields and get
+//! their codes, and whoever asks pays for what was found to be valid.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_graphql::{
@@ -12,15 +16,56 @@ use async_graphql::{
     parser::types::ExecutableDocument,
 };
 
-/// Whether an operation passed validation. Put into the data of each request.
+use inngest_services::Cost;
+
+use crate::graphql::asking::Asking;
+
+/// How far an operation has come and what it cost. Put into the data of each request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stage(Arc<AtomicBool>);
+pub(crate) struct Stage(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    is_executed: AtomicBool,
+    cost: Mutex<Option<Cost>>,
+}
 
 impl Stage {
     /// Whether fields were executed, so that errors belong to fields.
     pub(crate) fn is_executed(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_executed.load(Ordering::Relaxed)
     }
+
+    /// What the operation cost, the first time that it is asked for: a subscription is paid for once.
+    pub(crate) fn take_cost(&self) -> Option<Cost> {
+        let mut cost = self.0.cost.lock().unwrap_or_else(PoisonError::into_inner);
+        cost.take()
+    }
+
+    async fn charge(&self, asking: &Asking, complexity: usize) -> Result<(), ServerError> {
+        let budgets = asking.services.budgets();
+        let cost = budgets.charge(&asking.actor, complexity as u64).await;
+        *self.0.cost.lock().unwrap_or_else(PoisonError::into_inner) = Some(cost);
+        match cost.bucket.and_then(|bucket| bucket.wait) {
+            Some(wait) => Err(out_of_points(cost.requested, wait)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn out_of_points(requested: u64, wait: Duration) -> ServerError {
+    let message = format!(
+        "this operation costs {requested} points, more than this caller has left; ask for less, or wait"
+    );
+    let mut error = coded(ServerError::new(message, None), |_| "RATE_LIMITED");
+    let wait = u64::try_from(wait.as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    error
+        .extensions
+        .get_or_insert_with(ErrorExtensionValues::default)
+        .set("retryAfterMs", wait);
+    error
 }
 
 /// The extension that marks [`Stage`].
@@ -57,8 +102,10 @@ impl Extension for Stages {
                 .map(|error| coded(error, validation_code))
                 .collect::<Vec<_>>()
         })?;
-        if let Some(stage) = ctx.data_opt::<Stage>() {
-            stage.0.store(true, Ordering::Relaxed);
+        if let (Some(stage), Some(asking)) = (ctx.data_opt::<Stage>(), ctx.data_opt::<Asking>()) {
+            let charged = stage.charge(asking, validated.complexity).await;
+            charged.map_err(|error| vec![error])?;
+            stage.0.is_executed.store(true, Ordering::Relaxed);
         }
         Ok(validated)
     }

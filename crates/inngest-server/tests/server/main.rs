@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod budget;
 mod graphql;
 mod harness;
 mod http;

@@ -20,6 +20,7 @@
 --   idle       processes that wait, by the time at which they look by themselves
 --   servers    processes by when they count as dead; here: those that know the present generation
 --   n          numbers: entries, seq, token, served, expired, crashes, forgotten
+--   b:<p>      when the bucket of a principal is full again, in microseconds (`charge`); no part of the schedule, ends by itself
 local base = string.sub(KEYS[1], 1, -4)
 local call = redis.call
 local generation = call('GET', KEYS[1])
