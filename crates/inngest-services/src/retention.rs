@@ -130,6 +130,9 @@ impl Retention {
         if !self.store.claim_turn(turn, self.clock.now()).await? {
             return Ok(None);
         }
+        if let Err(error) = self.store.trim_change_log().await {
+            warn!(error = %error, "old entries of the change log were not deleted; trying again in an hour");
+        }
         let now = self.clock.now();
         let partitions = self.store.drop_expired_partitions(self.days, now).await?;
         let mut report = RetentionReport {

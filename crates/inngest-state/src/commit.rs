@@ -232,6 +232,15 @@ pub enum Refused {
 }
 
 impl Commit {
+    /// The environment in which this changes something that people see; none when it does not.
+    pub fn changed_env(&self) -> Option<EnvId> {
+        let run = self.run.as_ref().map(|run| run.env);
+        run.or_else(|| self.events.first().map(|event| event.env))
+            .or_else(|| self.runs.first().map(|run| run.env))
+            .or_else(|| self.steps.first().map(|step| step.env))
+            .or_else(|| self.failed_attempts.first().map(|failed| failed.env))
+    }
+
     /// Roughly how many rows this writes.
     pub(crate) fn rows(&self) -> usize {
         let of_run = |run: &NewRun| 1 + run.work.len() + run.waits.len();

@@ -17,34 +17,34 @@ async fn each_kind_of_commit_takes_its_known_number_of_statements() {
         let versioned = Some((inngest_core::ids::DEFAULT_ENV, 0));
         let cases = [
             ("nothing", 0, Commit::default()),
-            // Version, event, paths of waits.
+            // Version, event, paths of waits, change.
             (
                 "an event without functions",
-                3,
+                4,
                 Commit {
                     functions_version: versioned,
                     ..send(vec![new_event(50, "shop/seen", "{}")])
                 },
             ),
-            // Event (whether it is new is its answer), paths of waits.
-            ("an event that may exist", 2, {
+            // Event (whether it is new is its answer), paths of waits, change.
+            ("an event that may exist", 3, {
                 let mut commit = send(vec![new_event(51, "shop/seen", "{}")]);
                 commit.events[0].may_exist = true;
                 commit
             }),
-            // Version, event, paths of waits, run, work.
+            // Version, event, paths of waits, run, work, change.
             (
                 "an event that starts a run",
-                5,
+                6,
                 Commit {
                     functions_version: versioned,
                     ..start(1)
                 },
             ),
-            // Work, run; run, its old work; step, new work.
+            // Work, run; run, its old work; step, new work, change.
             (
                 "a step",
-                6,
+                7,
                 Commit {
                     fence: Some(fence(1, "discover", 1)),
                     run: Some(change(1, 1)),
@@ -53,10 +53,10 @@ async fn each_kind_of_commit_takes_its_known_number_of_statements() {
                     ..Commit::default()
                 },
             ),
-            // Work, run; run, its work twice (by id and by run), its waits.
+            // Work, run; run, its work twice (by id and by run), its waits, change.
             (
                 "the end of a run",
-                6,
+                7,
                 Commit {
                     fence: Some(fence(1, "again", 1)),
                     run: Some(end(1, 2)),
@@ -69,10 +69,10 @@ async fn each_kind_of_commit_takes_its_known_number_of_statements() {
                 3,
                 wait_for(vec![event_wait(2, "shop/paid", None)]),
             ),
-            // Event, paths, waits, used-up wait, work.
+            // Event, paths, waits, used-up wait, work, change.
             (
                 "an event that wakes a wait",
-                5,
+                6,
                 send(vec![new_event(60, "shop/paid", "{}")]),
             ),
         ];

@@ -20,6 +20,7 @@ macro_rules! fail_point {
 }
 
 mod apps;
+mod change_log;
 mod commit;
 mod committer;
 mod entity;
@@ -48,6 +49,8 @@ mod write;
 
 #[cfg(test)]
 mod apps_tests;
+#[cfg(test)]
+mod change_log_tests;
 #[cfg(test)]
 mod commit_tests;
 #[cfg(test)]
@@ -88,6 +91,7 @@ use inngest_core::time::Timestamp;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 pub use apps::{AppSync, FunctionChange};
+pub use change_log::{Change, LogPlace, LogPosition, LogRead, LogRow};
 pub use commit::{
     Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RunChange, StepChange,
 };

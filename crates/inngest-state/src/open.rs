@@ -13,7 +13,7 @@ use sea_orm::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error, Matcher, Migrate, Store,
+    Error, Matcher, Migrate, Store, change_log,
     committer::Committer,
     migrate::{self, MIGRATIONS},
     pool::{self, PoolStats, Use},
@@ -126,6 +126,7 @@ impl Store {
         if writer.get_database_backend() == DbBackend::Sqlite {
             migrate::migrate(&writer, MIGRATIONS, settings.migrate).await?;
         }
+        change_log::note_origin(&writer).await;
         for conn in [&mut writer, &mut reader] {
             let statements = statements.clone();
             conn.set_metric_callback(move |_| {

@@ -180,6 +180,23 @@ impl Store {
         Ok(steps)
     }
 
+    /// Steps of one run by id, in any order; unknown ids are left out.
+    pub async fn find_steps(
+        &self,
+        env: EnvId,
+        run: RunId,
+        steps: &[StepId],
+    ) -> Result<Vec<StepRecord>, Error> {
+        let rows = step::Entity::find()
+            .filter(step::Column::RunId.eq(run_uuid(run)))
+            .filter(step::Column::StepId.is_in(steps.iter().map(StepId::as_str)))
+            .filter(step::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("steps"))?;
+        rows.into_iter().map(StepRecord::try_from).collect()
+    }
+
     /// Attempts of these runs that failed, oldest first.
     pub async fn failed_attempts_of_runs(
         &self,

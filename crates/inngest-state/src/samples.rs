@@ -332,6 +332,7 @@ impl Store {
             "wait_paths",
             "work",
             "idempotency",
+            "change_log",
         ] {
             counts.push(self.rows_of(table).await);
         }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use inngest_core::{
-    ids::{EnvId, EventId, RunId, StepId, WaitId, WorkId},
+    ids::{EnvId, EventId, FunctionId, RunId, StepId, WaitId, WorkId},
     job::Work,
     wait::Wait,
 };
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Matcher,
+    change_log::Changes,
     commit::{Commit, Committed, NewEvent, NewRun, Refused, StepChange},
     matching,
     rows::{
@@ -40,7 +41,10 @@ pub(crate) async fn write(
     matcher: &Matcher,
     commits: &[Commit],
 ) -> Result<Vec<Result<Committed, Refused>>, Error> {
-    let mut verdicts = judge(tx, commits).await?;
+    let Judged {
+        mut verdicts,
+        functions,
+    } = judge(tx, commits).await?;
     signals::take_signals(tx, commits, &mut verdicts).await?;
     let holds = |index: usize| verdicts[index].is_none();
     let good: Vec<(usize, &Commit)> = commits
@@ -117,6 +121,19 @@ pub(crate) async fn write(
     .await
     .map_err(Error::on("work"))?;
 
+    let mut changes = Changes::default();
+    for (_, event) in &fresh {
+        changes.note_event(event);
+    }
+    for (_, run) in &started {
+        changes.note_run(run);
+    }
+    for (_, commit) in &good {
+        let run = commit.run.as_ref();
+        changes.note_commit(commit, run.and_then(|run| functions.get(&run.id)).copied());
+    }
+    changes.store(tx).await?;
+
     Ok(outcomes
         .into_iter()
         .zip(verdicts)
@@ -134,10 +151,16 @@ fn for_update(tx: &DatabaseTransaction) -> &'static str {
     }
 }
 
-async fn judge(
-    tx: &DatabaseTransaction,
-    commits: &[Commit],
-) -> Result<Vec<Option<Refused>>, Error> {
+/// What the conditions of commits come to.
+struct Judged {
+    /// Why each is refused; none for those that hold.
+    verdicts: Vec<Option<Refused>>,
+    /// The functions of the runs that they change.
+    functions: HashMap<RunId, FunctionId>,
+}
+
+async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, Error> {
+    let mut functions: HashMap<RunId, FunctionId> = HashMap::new();
     let mut revisions: HashMap<RunId, u64> = HashMap::new();
     let runs: Vec<Value> = commits
         .iter()
@@ -145,14 +168,16 @@ async fn judge(
         .map(|run| run_uuid(run.id).into())
         .collect();
     if !runs.is_empty() {
-        let before = "SELECT id, revision FROM runs WHERE ended_at IS NULL AND id IN";
+        let before = "SELECT id, revision, function_id FROM runs WHERE ended_at IS NULL AND id IN";
         for row in select_in(tx, before, runs, for_update(tx))
             .await
             .map_err(Error::on("runs"))?
         {
             let (id, revision): (Uuid, i64) =
                 (get(&row, "runs", "id")?, get(&row, "runs", "revision")?);
-            revisions.insert(RunId::from_raw(ulid_of(id)), revision.unsigned_abs());
+            let id = RunId::from_raw(ulid_of(id));
+            revisions.insert(id, revision.unsigned_abs());
+            functions.insert(id, FunctionId::from_raw(get(&row, "runs", "function_id")?));
         }
     }
     let mut works: HashMap<WorkId, i64> = HashMap::new();
@@ -213,7 +238,7 @@ async fn judge(
             );
         }
     }
-    Ok(commits
+    let verdicts = commits
         .iter()
         .map(|commit| {
             if commit
@@ -240,7 +265,11 @@ async fn judge(
             }
             None
         })
-        .collect())
+        .collect();
+    Ok(Judged {
+        verdicts,
+        functions,
+    })
 }
 
 pub(crate) fn get<T: sea_orm::TryGetable>(

@@ -51,7 +51,7 @@ async fn cost(steps: usize, runs: usize, at_once: usize) -> (u64, u64) {
 
 #[tokio::test]
 async fn lonely_run_costs_two_transactions_and_each_step_one_more() {
-    for (steps, statements, transactions) in [(0, 14, 2), (1, 20, 3), (2, 26, 4), (5, 44, 7)] {
+    for (steps, statements, transactions) in [(0, 16, 2), (1, 23, 3), (2, 30, 4), (5, 51, 7)] {
         assert_eq!(
             cost(steps, 1, 1).await,
             (statements, transactions),

@@ -1,0 +1,3 @@
+DROP TABLE change_log_state;
+DROP TABLE change_log;
+DROP SEQUENCE change_log_seq;

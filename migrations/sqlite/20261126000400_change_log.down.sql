@@ -1,0 +1,2 @@
+DROP TABLE change_log_state;
+DROP TABLE change_log;
