@@ -190,6 +190,14 @@ fn describe() {
     );
     spread!("inngest_http_request_duration_seconds", "Requests by route");
     counter!(
+        "inngest_requests_refused_total",
+        "Requests put off because bodies take up all their memory, or too many commits wait"
+    );
+    level!(
+        "inngest_request_body_bytes",
+        "Memory taken by bodies of requests"
+    );
+    counter!(
         "inngest_sign_in_failures_total",
         "Credentials that were refused"
     );

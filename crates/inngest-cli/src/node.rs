@@ -109,7 +109,10 @@ async fn serve(
     })
     .await?;
 
-    let server_settings = ServerSettings::new(is_dev, stop.clone(), tasks.clone());
+    let server_settings = ServerSettings {
+        bodies_bytes: settings.engine.request_bytes,
+        ..ServerSettings::new(is_dev, stop.clone(), tasks.clone())
+    };
     let roles = settings.roles;
     let router = if roles.api {
         router(services.clone(), server_settings)

@@ -20,6 +20,7 @@ const DEFAULT_PORT: u16 = 8288;
 const METRICS_PORT: u16 = 9464;
 const DEFAULT_POLL_SECONDS: u64 = 5;
 const DEFAULT_WORKERS: u64 = 100;
+const DEFAULT_REQUEST_MIB: u64 = 128;
 const DEFAULT_SQLITE_DIR: &str = ".inngest";
 const DEFAULT_REDIS_PREFIX: &str = "inngest";
 
@@ -133,6 +134,9 @@ impl<'a> Reader<'a> {
         EngineSettings {
             workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
             retry_interval: (retry > 0).then(|| Duration::from_secs(retry)),
+            request_bytes: usize::try_from(self.number("request-memory", DEFAULT_REQUEST_MIB))
+                .unwrap_or(usize::MAX)
+                .saturating_mul(1024 * 1024),
             drain_timeout: Duration::from_secs(self.number("drain-timeout", drain)),
         }
     }

@@ -213,6 +213,18 @@ pub const KEYS: &[Key] = &[
             "Steps that run at once (default 100)",
         )
     },
+    Key {
+        value_name: "MIB",
+        ..key(
+            "request-memory",
+            Shape::Number {
+                min: 64,
+                max: 1_048_576,
+            },
+            BOTH,
+            "Bodies of all requests at once, in MiB; requests beyond it are answered with 429 (default 128)",
+        )
+    },
     key(
         "persist",
         Shape::Switch,

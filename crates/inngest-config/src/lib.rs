@@ -150,6 +150,9 @@ pub struct EngineSettings {
     pub workers: NonZeroUsize,
     /// When set, the pause before a retry is this times the attempt; otherwise pauses grow by the built-in table.
     pub retry_interval: Option<Duration>,
+    /// Bodies of all requests at once, in bytes; requests beyond it are put off. Default 128 MiB. A request takes several times as much
+    /// memory as its body. Too small: senders of large batches are put off although there is room.
+    pub request_bytes: usize,
     /// How long a stopping server waits for calls in flight. Default 3 s in `dev`, 25 s in `start`. A call that is cut off is made
     /// again after the next start.
     pub drain_timeout: Duration,

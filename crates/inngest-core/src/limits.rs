@@ -32,6 +32,8 @@ pub const EVENTS_PER_REQUEST: usize = 5_000;
 pub const INGEST_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Largest body of any other request, in bytes.
 pub const REQUEST_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Bodies of all requests at once, in bytes, unless a setting says otherwise; never less than the largest one.
+pub const BODIES_BYTES: usize = 2 * INGEST_BODY_BYTES;
 /// Longest name of an event, in bytes.
 pub const EVENT_NAME_BYTES: usize = 512;
 /// Longest name in a trigger, in bytes.

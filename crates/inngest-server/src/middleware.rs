@@ -90,10 +90,11 @@ pub(crate) async fn around(
         let span = tracing::debug_span!("request", request.id = %id.0, http.method = %method);
         let id = id.0.clone();
         let answering = async move { guarded(next.run(request).instrument(span), &id).await };
-        if method.is_safe() || is_ingest {
+        if method.is_safe() {
             answering.await
         } else {
-            // Whoever asks for a change may hang up between the commit and what has to follow it.
+            // Whoever asks for a change may hang up between the commit and what has to follow it, or while what was made of the body
+            // waits to be stored.
             let answered = state.settings.tracker.spawn(answering).await;
             answered.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
         }

@@ -28,6 +28,9 @@ const CLOSING: Duration = Duration::from_millis(500);
 /// How long a connection of a stopping server waits for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// What is read ahead from a connection at most, in bytes: there are many of them.
+const READ_AHEAD: usize = 64 * 1024;
+
 /// Bounds of the listening side.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
@@ -191,6 +194,7 @@ async fn connection(
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(READ_AHEAD)
         .header_read_timeout(limits.head_time);
     builder
         .http2()

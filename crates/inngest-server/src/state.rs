@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use inngest_core::limits;
 use inngest_services::Services;
 
-use crate::graphql::ApiSchema;
+use crate::{body::Bodies, graphql::ApiSchema};
 
 /// How the server answers. All sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ServerSettings {
     pub request_body_bytes: usize,
     /// Largest body of a GraphQL request.
     pub graphql_body_bytes: usize,
+    /// All bodies of requests at once, apart from steps that apps report; one more is refused with 429.
+    pub bodies_bytes: usize,
     /// Websockets open at once; one more is refused with 503.
     pub max_sockets: usize,
     /// Cancelled when the server stops: `/ready` turns to 503 and websockets are closed with code 1001.
@@ -40,6 +42,7 @@ impl ServerSettings {
             ingest_body_bytes: limits::INGEST_BODY_BYTES,
             request_body_bytes: limits::REQUEST_BODY_BYTES,
             graphql_body_bytes: 10 * 1024 * 1024,
+            bodies_bytes: limits::BODIES_BYTES,
             max_sockets: 1_000,
             stop,
             tracker,
@@ -55,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     pub(crate) settings: ServerSettings,
     pub(crate) schema: ApiSchema,
+    pub(crate) bodies: Bodies,
     /// One permit per open websocket.
     pub(crate) sockets: Arc<tokio::sync::Semaphore>,
     /// Value of `X-Inngest-Server-Kind`.
@@ -66,10 +70,12 @@ impl AppState {
         let kind = services.settings().mode.server_kind();
         let schema = crate::graphql::schema();
         let sockets = Arc::new(tokio::sync::Semaphore::new(settings.max_sockets));
+        let bodies = Bodies::new(settings.bodies_bytes, settings.tracker.clone());
         Self(Arc::new(Shared {
             services,
             settings,
             schema,
+            bodies,
             sockets,
             kind,
         }))

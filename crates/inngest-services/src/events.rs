@@ -23,13 +23,15 @@ impl Events<'_> {
     /// Stores events together with the runs they start, all or nothing, and answers when they are durable. Ids in the order given.
     ///
     /// # Errors
-    /// The store's; nothing was stored then, or (if the connection broke) it is unknown, and sending again with the same ids is safe.
+    /// `Busy` when too much waits to be stored. The store's; nothing was stored then, or (if the connection broke) it is unknown, and
+    /// sending again with the same ids is safe.
     pub async fn ingest(&self, actor: &Actor, events: Vec<Event>) -> Result<Vec<EventId>, Error> {
         actor.require(Scope::EventsSend)?;
         let ids = events.iter().map(|event| event.id).collect();
         if events.is_empty() {
             return Ok(ids);
         }
+        fail_point!("ingest::after_parse");
         let engine = self.0;
         let now = engine.clock.now();
         for _ in 0..TRIES {
@@ -51,7 +53,7 @@ impl Events<'_> {
     /// Starts one function directly. `event` is the `inngest/function.invoked` event for it.
     ///
     /// # Errors
-    /// `NotFound` when there is no such function.
+    /// `NotFound` when there is no such function; `Busy` when too much waits to be stored.
     pub async fn invoke(&self, actor: &Actor, slug: &str, event: Event) -> Result<EventId, Error> {
         actor.require(Scope::EventsSend)?;
         let engine = self.0;
@@ -152,7 +154,10 @@ impl Engine {
             events,
             ..Commit::default()
         };
-        match self.store.commit(commit).await {
+        let Some(outcome) = self.store.offer(commit).await else {
+            return Err(Error::Busy);
+        };
+        match outcome {
             Ok(committed) => {
                 fail_point!("ingest::after_commit");
                 Counters::add(&self.counters.events, count - committed.known_events.len());

@@ -20,8 +20,8 @@ use inngest_core::wait::Wait;
 use metrics::{counter, histogram};
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -35,6 +35,13 @@ use crate::{
 
 /// Commits that may wait; beyond it callers wait their turn.
 const QUEUE: usize = 4_096;
+/// Rows, roughly, of all commits together that are offered and not written yet: what is written in a few seconds.
+const ROOM: usize = 65_536;
+/// What an offered commit takes of it at least. So 2,048 of them wait at most, and the rest of the queue is left to those that are
+/// never refused.
+const LEAST: usize = 32;
+/// How long an offered commit waits for room.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Most commits in one transaction.
 const BATCH: usize = 512;
 /// Most rows, roughly, in one transaction.
@@ -49,13 +56,28 @@ type Answer = Result<Committed, Refused>;
 
 struct Waiting {
     commit: Commit,
+    caller: Caller,
+}
+
+/// Who waits for the answer to a commit.
+struct Caller {
     answer: oneshot::Sender<Answer>,
+    /// What the commit takes of the room for offered ones, until it is answered.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Caller {
+    /// A caller that went away does not want to know.
+    fn tell(self, outcome: Answer) {
+        let _ = self.answer.send(outcome);
+    }
 }
 
 /// A handle to the task that writes. The task ends with the last handle.
 #[derive(Clone)]
 pub(crate) struct Committer {
     queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
     counters: Arc<CommitCounters>,
 }
 
@@ -86,7 +108,12 @@ impl Committer {
             counters: counters.clone(),
         };
         tracker.spawn(writer.run(waiting));
-        Self { queue, counters }
+        let room = Arc::new(Semaphore::new(ROOM));
+        Self {
+            queue,
+            room,
+            counters,
+        }
     }
 
     pub(crate) fn counters(&self) -> &CommitCounters {
@@ -94,9 +121,31 @@ impl Committer {
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Answer {
+        self.hand_over(commit, None).await
+    }
+
+    /// Like [`Committer::commit`], unless too much that was offered waits already: then `None`, and nothing was written.
+    pub(crate) async fn offer(&self, commit: Commit) -> Option<Answer> {
+        let share = u32::try_from(commit.rows().clamp(LEAST, ROOM)).unwrap_or(u32::MAX);
+        let asked = timeout(PATIENCE, self.room.clone().acquire_many_owned(share));
+        match asked.await {
+            Ok(Ok(room)) => Some(self.hand_over(commit, Some(room)).await),
+            Ok(Err(_)) => Some(Err(Refused::Store(Error::Stopped))),
+            Err(_) => {
+                counter!("inngest_requests_refused_total", "reason" => "commits").increment(1);
+                None
+            }
+        }
+    }
+
+    async fn hand_over(&self, commit: Commit, room: Option<OwnedSemaphorePermit>) -> Answer {
         let (answer, answered) = oneshot::channel();
+        let caller = Caller {
+            answer,
+            _room: room,
+        };
         self.queue
-            .send(Waiting { commit, answer })
+            .send(Waiting { commit, caller })
             .await
             .map_err(|_| Refused::Store(Error::Stopped))?;
         answered
@@ -146,34 +195,33 @@ impl Writer {
     }
 
     async fn write_batch(&self, batch: Vec<Waiting>) {
-        let (mut commits, answers): (Vec<Commit>, Vec<_>) = batch
+        let (mut commits, callers): (Vec<Commit>, Vec<_>) = batch
             .into_iter()
-            .map(|waiting| (waiting.commit, waiting.answer))
+            .map(|waiting| (waiting.commit, waiting.caller))
             .unzip();
         match self.transaction(&commits).await {
             Ok(outcomes) => {
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // A caller that went away does not want to know.
-                    let _ = answer.send(outcome);
+                for (caller, outcome) in callers.into_iter().zip(outcomes) {
+                    caller.tell(outcome);
                 }
             }
             Err(error) if commits.len() == 1 || error.is_unavailable() => {
                 // Where the database cannot be reached, trying each of them only takes longer.
-                for answer in answers {
-                    let _ = answer.send(Err(Refused::Store(error.again())));
+                for caller in callers {
+                    caller.tell(Err(Refused::Store(error.again())));
                 }
             }
             Err(error) => {
                 // One bad commit must not take the others with it: each gets a transaction of its own.
                 warn!(error = %error, commits = commits.len(), "a group commit failed, writing its commits one by one");
-                for (commit, answer) in commits.drain(..).zip(answers) {
+                for (commit, caller) in commits.drain(..).zip(callers) {
                     let outcome = match self.transaction(std::slice::from_ref(&commit)).await {
                         Ok(mut outcomes) => outcomes
                             .pop()
                             .unwrap_or(Err(Refused::Store(Error::Stopped))),
                         Err(error) => Err(Refused::Store(error)),
                     };
-                    let _ = answer.send(outcome);
+                    caller.tell(outcome);
                 }
             }
         }
@@ -302,4 +350,68 @@ fn take_batch(held: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     }
     *held = later;
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A committer whose queue nobody empties.
+    fn stuck() -> (Committer, mpsc::Receiver<Waiting>) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let committer = Committer {
+            queue,
+            room: Arc::new(Semaphore::new(ROOM)),
+            counters: Arc::default(),
+        };
+        (committer, waiting)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn offered_commit_waits_a_moment_and_is_refused_while_outcomes_still_find_room() {
+        let (committer, mut waiting) = stuck();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..ROOM / LEAST {
+            let committer = committer.clone();
+            tasks.spawn(async move { committer.offer(Commit::default()).await });
+        }
+        while waiting.len() < ROOM / LEAST {
+            tokio::task::yield_now().await;
+        }
+        let begun = Instant::now();
+        assert!(committer.offer(Commit::default()).await.is_none());
+        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(waiting.len(), ROOM / LEAST);
+        // What is never refused finds its place behind them.
+        let outcome = committer.clone();
+        tasks.spawn(async move { Some(outcome.commit(Commit::default()).await) });
+        while waiting.len() == ROOM / LEAST {
+            tokio::task::yield_now().await;
+        }
+        // Each answer makes room for one more.
+        let answered = waiting.recv().await.unwrap();
+        answered.caller.tell(Ok(Committed::default()));
+        tasks.spawn(async move { committer.offer(Commit::default()).await });
+        while waiting.len() == ROOM / LEAST {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commit_of_very_many_rows_is_taken_when_nothing_else_waits() {
+        let (committer, mut waiting) = stuck();
+        let work = vec![crate::samples::work(1, "large"); ROOM * 2];
+        let large = Commit {
+            work,
+            ..Commit::default()
+        };
+        let offered = committer.clone();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move { offered.offer(large).await });
+        let taken = waiting.recv().await.unwrap();
+        assert!(committer.offer(Commit::default()).await.is_none());
+        taken.caller.tell(Ok(Committed::default()));
+        let answer = tasks.join_next().await.unwrap().unwrap();
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+    }
 }

@@ -186,4 +186,10 @@ impl Store {
     pub async fn commit(&self, commit: Commit) -> Result<Committed, Refused> {
         self.commits.commit(commit).await
     }
+
+    /// [`Store::commit`] for what comes from outside and can be put off: it waits a second for its turn. `None` when too much waits to be
+    /// written even then; nothing was written.
+    pub async fn offer(&self, commit: Commit) -> Option<Result<Committed, Refused>> {
+        self.commits.offer(commit).await
+    }
 }

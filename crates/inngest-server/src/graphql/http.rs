@@ -12,7 +12,8 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
-    auth, body,
+    auth,
+    body::Unreadable,
     error::{shown, status},
     graphql::{
         asking::Asking,
@@ -87,12 +88,19 @@ async fn execute(
             shown(&error, request_id),
         )
     })?;
-    let body = body::read(headers, body, state.settings.graphql_body_bytes)
-        .await
-        .map_err(|problem| {
-            Refusal::new(problem.status(), "OPERATION_TOO_LARGE", problem.message())
-        })?;
+    let limit = state.settings.graphql_body_bytes;
+    let body = state.bodies.read(headers, body, limit).await;
+    let body = body.map_err(|problem| {
+        let code = match problem {
+            Unreadable::NoRoom => "RATE_LIMITED",
+            Unreadable::TooLarge { .. } | Unreadable::TooSlow | Unreadable::Cut => {
+                "OPERATION_TOO_LARGE"
+            }
+        };
+        Refusal::new(problem.status(), code, problem.message())
+    })?;
     let prepared = document::prepare(document::read(&body)?)?;
+    let _room = body.into_room();
     if prepared.kind == OperationType::Subscription {
         return Err(Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,

@@ -16,7 +16,6 @@ use inngest_services::{Error, ListEvents};
 
 use crate::{
     auth::Caller,
-    body as request_body,
     middleware::RequestId,
     rest::{
         body::{self, Envelope, RunBody},
@@ -131,9 +130,9 @@ pub(crate) async fn send(
 ) -> Result<Response, Problem> {
     let request_id = RequestId::of(&extensions);
     let actor = actor.map_err(|error| Problem::of(&error, &request_id))?;
-    let body = request_body::read(&headers, body, state.settings.ingest_body_bytes)
-        .await
-        .map_err(|problem| Problem::unreadable(&problem, &request_id))?;
+    let limit = state.settings.ingest_body_bytes;
+    let body = state.bodies.read(&headers, body, limit).await;
+    let body = body.map_err(|problem| Problem::unreadable(&problem, &request_id))?;
     let events = ingest::parse(&state, &headers, &body).map_err(|message| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -142,6 +141,7 @@ pub(crate) async fn send(
             &request_id,
         )
     })?;
+    let _room = body.into_room();
     let told: Vec<(String, String, i64)> = events
         .iter()
         .map(|event| (event.key.clone(), event.name.clone(), event.ts.as_millis()))

@@ -28,7 +28,8 @@ pub(crate) async fn report(
     let actor = actor?;
     let run = run_id(&id)?;
     let about_run = |error: SdkError| error.with_data(json!({"run_id": run.to_string()}));
-    let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
+    let limit = state.settings.request_body_bytes;
+    let body = body::read_report(&headers, body, limit).await?;
     let checkpoint = wire::checkpoint::parse_checkpoint(&body, run)
         .map_err(|error| about_run(refused(&error)))?;
     state

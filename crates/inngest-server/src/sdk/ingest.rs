@@ -12,7 +12,6 @@ use inngest_core::{event::Event, ids::EventId, wire};
 use inngest_services::{Error, Kind};
 
 use crate::{
-    body,
     error::{shown, status},
     sdk::{error::wait_hint, text},
     state::AppState,
@@ -35,6 +34,7 @@ pub(crate) async fn ingest(
 pub(crate) async fn without_key() -> Response {
     Refusal {
         status: StatusCode::UNAUTHORIZED,
+        code: "event_key_missing",
         message: "Event key is required".to_owned(),
     }
     .into_response()
@@ -47,19 +47,22 @@ async fn take(
     body: Body,
 ) -> Result<Vec<EventId>, Refusal> {
     let actor = state.services.auth().event_key(key)?;
-    let body = body::read(headers, body, state.settings.ingest_body_bytes)
-        .await
-        .map_err(|problem| Refusal {
-            status: problem.status(),
-            message: problem.message(),
-        })?;
+    let limit = state.settings.ingest_body_bytes;
+    let body = state.bodies.read(headers, body, limit).await;
+    let body = body.map_err(|problem| Refusal {
+        status: problem.status(),
+        code: problem.code(),
+        message: problem.message(),
+    })?;
     let events = parse(state, headers, &body).map_err(|message| Refusal {
         status: StatusCode::BAD_REQUEST,
+        code: "invalid_events",
         message,
     })?;
     if events.is_empty() {
         return Ok(Vec::new());
     }
+    let _room = body.into_room();
     Ok(state.services.events().ingest(&actor, events).await?)
 }
 
@@ -102,12 +105,13 @@ fn accepted(ids: &[EventId]) -> Response {
 /// Why nothing was taken. `ids` is an empty list rather than null, which the JS SDK would not accept.
 struct Refusal {
     status: StatusCode,
+    code: &'static str,
     message: String,
 }
 
 impl Refusal {
     fn into_response(self) -> Response {
-        let body = json!({"ids": [], "status": self.status.as_u16(), "error": self.message});
+        let body = json!({"ids": [], "status": self.status.as_u16(), "code": self.code, "error": self.message});
         let mut response = super::json(self.status, body.to_string().into_bytes());
         wait_hint(self.status, &mut response);
         response
@@ -124,6 +128,7 @@ impl From<Error> for Refusal {
         };
         Self {
             status,
+            code: error.code(),
             message: shown(&error, ""),
         }
     }

@@ -12,7 +12,6 @@ use inngest_core::wire;
 
 use crate::{
     auth::Caller,
-    body,
     sdk::{error::SdkError, text},
     state::AppState,
 };
@@ -26,7 +25,8 @@ pub(crate) async fn invoke(
     body: Body,
 ) -> Result<Response, SdkError> {
     let actor = actor?;
-    let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
+    let limit = state.settings.request_body_bytes;
+    let body = state.bodies.read(&headers, body, limit).await?;
     let now = state.services.clock().now();
     let event = wire::event::parse_invoke(
         &body,
@@ -36,6 +36,7 @@ pub(crate) async fn invoke(
         state.services.ids(),
     )
     .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
+    let _room = body.into_room();
     let id = state.services.events().invoke(&actor, &slug, event).await?;
     Ok(super::json(
         StatusCode::OK,

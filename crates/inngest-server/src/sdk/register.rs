@@ -13,7 +13,6 @@ use inngest_core::wire;
 
 use crate::{
     auth::Caller,
-    body,
     sdk::{error::SdkError, text},
     state::AppState,
 };
@@ -36,7 +35,8 @@ pub(crate) async fn register(
         ));
     }
     let actor = actor?;
-    let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
+    let limit = state.settings.request_body_bytes;
+    let body = state.bodies.read(&headers, body, limit).await?;
     let registration = wire::sync::parse_register(&body)
         .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
     let synced = state.services.apps().register(&actor, registration).await?;

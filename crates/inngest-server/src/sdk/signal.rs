@@ -8,7 +8,7 @@ use serde_json::{json, value::RawValue};
 use inngest_core::json::Json;
 use inngest_services::{Error, Kind};
 
-use crate::{auth::Caller, body, sdk::error::SdkError, state::AppState};
+use crate::{auth::Caller, sdk::error::SdkError, state::AppState};
 
 #[derive(Deserialize)]
 struct SignalBody<'a> {
@@ -26,7 +26,8 @@ pub(crate) async fn send(
     body: Body,
 ) -> Result<Response, SdkError> {
     let actor = actor?;
-    let body = body::read(&headers, body, state.settings.request_body_bytes).await?;
+    let limit = state.settings.request_body_bytes;
+    let body = state.bodies.read(&headers, body, limit).await?;
     let invalid =
         |message: String| SdkError::new(StatusCode::BAD_REQUEST, "invalid_signal", message);
     let sent: SignalBody<'_> = serde_json::from_slice(&body)
