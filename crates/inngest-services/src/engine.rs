@@ -177,6 +177,7 @@ async fn tell(queue: &Queue, work: &[Work], left_out: &LeftOut) {
         debug!(error = %error, "work was left out of the schedule for now");
         left_out.note();
     }
+    inngest_state::fail_point!("route::after_push");
 }
 
 /// Tellings under way; beyond it the refill tells.

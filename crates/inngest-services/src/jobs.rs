@@ -12,6 +12,7 @@ use inngest_core::{
     run::decide::{Decision, Effect, Fate, engine_failure},
 };
 use inngest_queue::model::{Lease, Verdict};
+use inngest_state::fail_point;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -82,8 +83,10 @@ impl Engine {
         }
         if lease.lost {
             Counters::add(&self.counters.takeovers, 1);
+            fail_point!("takeover::leased");
             match self.store.raise_epoch(work.id, work.epoch).await {
                 Ok(Some(epoch)) => {
+                    fail_point!("takeover::raised");
                     info!(job.id = %work.id, epoch, "took over work whose lease was lost");
                     work.epoch = epoch;
                 }

@@ -122,6 +122,7 @@ impl Engine {
         let Some(rebuild) = self.queue.begin_rebuild().await? else {
             return Ok(false);
         };
+        inngest_state::fail_point!("rebuild::begun");
         let until = self.clock.now().plus(AHEAD);
         let total = self.store.count_due_work(until).await?;
         let _reset = ResetProgress(&self.rebuilding);
@@ -133,6 +134,7 @@ impl Engine {
             told_at: begun,
         };
         let added = self.fill(Some(&mut building)).await?;
+        inngest_state::fail_point!("rebuild::filled");
         if !building.rebuild.finish().await? {
             return Err(QueueError::Lost.into());
         }

@@ -106,6 +106,7 @@ impl Engine {
         let Some(loaded) = self.registries.function(work.env, work.function).await? else {
             return Ok(Verdict::done());
         };
+        fail_point!("cancel::requested");
         let cell = self.cells.get(run);
         let reason = match work.kind {
             JobKind::StartTimeout => "it did not start within `timeouts.start`".to_owned(),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use inngest_core::{ids::EventId, time::Timestamp, wait::Wait};
-use inngest_state::{Commit, Committed, NewEvent, Refused, TenantEvent};
+use inngest_state::{Commit, Committed, NewEvent, Refused, TenantEvent, fail_point};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -214,6 +214,7 @@ impl Engine {
     async fn commit_look(&self, commit: Commit) -> Result<usize, Error> {
         match self.store.commit(commit).await {
             Ok(committed) => {
+                fail_point!("op::second_look");
                 self.schedule(&committed.work).await;
                 Ok(committed.work.len())
             }

@@ -1,6 +1,7 @@
-//! Named places at which a test can end the process, as a power cut would. Only with the feature `failpoints`.
+//! Named places at which a test can end the process, as a power cut would, or slow it down. Only with the feature `failpoints`.
 //!
-//! `INNGEST_FAILPOINTS="exec::in_tx=kill@3;op::sleep=kill@1"` ends it at the third passage of the one or the first of the other.
+//! `INNGEST_FAILPOINTS="exec::in_tx=kill@3;op::sleep=kill@1"` ends it at the third passage of the one or the first of the other;
+//! `rebuild::mid=slow@500` lets every passage take half a second, of the thread as well.
 
 use std::{
     collections::HashMap,
@@ -8,27 +9,47 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use inngest_core::job::JobKind;
 
 use crate::commit::Commit;
 
-/// How many passages are left, by place.
-static ARMED: OnceLock<HashMap<String, AtomicU64>> = OnceLock::new();
+/// What happens, by place.
+static ARMED: OnceLock<HashMap<String, Action>> = OnceLock::new();
+
+enum Action {
+    /// The process ends after so many passages.
+    Kill(AtomicU64),
+    /// A passage takes so long.
+    Slow(Duration),
+}
+
+impl Action {
+    fn read(text: &str) -> Option<Self> {
+        let (action, number) = text.split_once('@')?;
+        let number = number.parse().ok()?;
+        match action {
+            "kill" => Some(Self::Kill(AtomicU64::new(number))),
+            "slow" => Some(Self::Slow(Duration::from_millis(number))),
+            _ => None,
+        }
+    }
+}
 
 #[expect(
     clippy::disallowed_methods,
     reason = "a switch of test builds is no configuration"
 )]
-fn armed() -> &'static HashMap<String, AtomicU64> {
+fn armed() -> &'static HashMap<String, Action> {
     ARMED.get_or_init(|| {
         let text = std::env::var("INNGEST_FAILPOINTS").unwrap_or_default();
         text.split(';')
             .filter_map(|entry| {
                 let (name, action) = entry.trim().split_once('=')?;
-                let count = action.strip_prefix("kill@")?.parse().ok()?;
-                Some((name.to_owned(), AtomicU64::new(count)))
+                Some((name.to_owned(), Action::read(action)?))
             })
             .collect()
     })
@@ -36,8 +57,10 @@ fn armed() -> &'static HashMap<String, AtomicU64> {
 
 /// Passes the place `name`; may not come back.
 pub fn pass(name: &str) {
-    let Some(left) = armed().get(name) else {
-        return;
+    let left = match armed().get(name) {
+        None => return,
+        Some(Action::Slow(pause)) => return thread::sleep(*pause),
+        Some(Action::Kill(left)) => left,
     };
     let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
         left.checked_sub(1)
@@ -64,6 +87,9 @@ pub(crate) fn pass_in_transaction(commits: &[Commit]) {
         }
         if !commit.waits.is_empty() {
             pass("op::wait_register");
+        }
+        if commit.run.is_some() && !ends_run && !commit.events.is_empty() {
+            pass("op::invoke_child");
         }
         let joins = commit
             .steps
