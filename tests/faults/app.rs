@@ -9,13 +9,21 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use inngest_tests::{http, server::Server};
 use serde_json::{Value, json};
 
-use crate::load::{self, KINDS};
+use crate::{
+    clocks,
+    load::{self, KINDS},
+};
+
+/// Steps of a run that counts.
+pub(crate) const COUNTED: u64 = 5;
+/// Events that count up the same number have numbers that are less than this apart.
+pub(crate) const APART: u64 = 1_000_000;
 
 /// What happened, as the app saw it.
 #[derive(Default)]
@@ -30,6 +38,25 @@ pub(crate) struct Journal {
     pub(crate) told: BTreeMap<String, Vec<String>>,
     /// Calls of the function that sleeps long, after its sleep.
     pub(crate) naps: u64,
+    /// Calls of the function that is held up which have come so far, and whether they are still held up.
+    pub(crate) held: u64,
+    pub(crate) is_held_up: bool,
+    /// The shortest time from a call that asked for a sleep to the call after it.
+    pub(crate) shortest_nap: Option<Duration>,
+    naps_begun: BTreeMap<String, Instant>,
+    /// Calls that were signed, and the most by which the time of a signature differed from this machine's, in seconds.
+    pub(crate) signed: u64,
+    pub(crate) signature_skew: u64,
+    /// Numbers that runs count up, by key.
+    counts: BTreeMap<u64, Count>,
+}
+
+/// A number that each step of each run raises by one, however often its code is run.
+#[derive(Default)]
+struct Count {
+    number: u64,
+    /// What the number was when a step had raised it.
+    raised: BTreeMap<(String, String), u64>,
 }
 
 /// The app. It answers until the process ends.
@@ -95,6 +122,8 @@ impl StubApp {
             }
         }
         functions.push(function("napper", "fault/napper"));
+        functions.push(function("held", "fault/held"));
+        functions.push(function("counter", "fault/counter"));
         functions.push(function("child", "fault/never"));
         functions.push(function("listener", "inngest/function.finished"));
         let body = json!({"url": self.url, "appName": "fault", "sdk": "js:v4.24.0", "functions": functions});
@@ -123,6 +152,7 @@ fn serve(stream: &TcpStream, server: &str, journal: &Mutex<Journal>) -> io::Resu
             return Ok(());
         }
         let mut length = 0;
+        let mut signed_at = None;
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
@@ -133,6 +163,12 @@ fn serve(stream: &TcpStream, server: &str, journal: &Mutex<Journal>) -> io::Resu
                 && name.eq_ignore_ascii_case("content-length")
             {
                 length = value.trim().parse().unwrap_or(0);
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("x-inngest-signature")
+            {
+                let time = value.trim().strip_prefix("t=");
+                signed_at = time.and_then(|time| time.split('&').next()?.parse::<i64>().ok());
             }
         }
         let mut body = vec![0; length];
@@ -153,6 +189,12 @@ fn serve(stream: &TcpStream, server: &str, journal: &Mutex<Journal>) -> io::Resu
                 server,
                 journal,
             };
+            if let Some(signed_at) = signed_at {
+                let mut journal = lock(journal);
+                journal.signed += 1;
+                let skew = signed_at.abs_diff(clocks::now());
+                journal.signature_skew = journal.signature_skew.max(skew);
+            }
             call.remember();
             call.answer()
         } else {
@@ -269,7 +311,17 @@ impl Call<'_> {
                 }
             }
             "fault-sleeper" if self.memo("nap").is_none() => {
+                let mut journal = lock(self.journal);
+                journal.naps_begun.insert(self.run(), Instant::now());
                 return opts("Sleep", "nap", json!({"duration": "700ms"}));
+            }
+            "fault-sleeper" => {
+                let mut journal = lock(self.journal);
+                if let Some(begun) = journal.naps_begun.remove(&self.run()) {
+                    let nap = begun.elapsed();
+                    let shortest = journal.shortest_nap.unwrap_or(nap);
+                    journal.shortest_nap = Some(shortest.min(nap));
+                }
             }
             "fault-napper" if self.memo("nap").is_none() => {
                 return opts("Sleep", "nap", json!({"duration": "1h"}));
@@ -321,6 +373,13 @@ impl Call<'_> {
                 };
                 return (200, result["data"].clone());
             }
+            "fault-held" => {
+                self.wait_while_held_up();
+                if let Some(answer) = sequence(&["only"]) {
+                    return answer;
+                }
+            }
+            "fault-counter" => return self.count(),
             "fault-child" => {
                 if let Some(answer) = sequence(&["only"]) {
                     return answer;
@@ -344,6 +403,31 @@ impl Call<'_> {
             _ => {}
         }
         (200, json!({"n": number}))
+    }
+
+    fn wait_while_held_up(&self) {
+        lock(self.journal).held += 1;
+        while lock(self.journal).is_held_up {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Runs the next step of a chain, each of which raises the number of its key once; the run's result is the last number.
+    fn count(&self) -> (u16, Value) {
+        let names: Vec<String> = (0..COUNTED).map(|step| format!("count-{step}")).collect();
+        let Some(step) = names.iter().find(|step| self.memo(step).is_none()) else {
+            let last = self.memo(&names[names.len() - 1]);
+            return (200, json!({"count": last.map(|memo| memo["data"].clone())}));
+        };
+        let key = self.body["event"]["data"]["n"].as_u64().unwrap_or_default() / APART;
+        let mut journal = lock(self.journal);
+        let count = journal.counts.entry(key).or_default();
+        let marker = (self.run(), step.clone());
+        let number = *count.raised.entry(marker).or_insert_with(|| {
+            count.number += 1;
+            count.number
+        });
+        (206, json!([op(step, "StepRun", json!({"data": number}))]))
     }
 
     /// Runs a step, reports it during the call, and goes on in the same call.

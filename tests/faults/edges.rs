@@ -1,13 +1,9 @@
-//! What happens at the edges of a server: cut between a commit and its answer, without connections, behind a lock, under a flood.
+//! What happens at the edges of a server: cut between a commit and its answer, without connections, behind a lock.
 
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -15,13 +11,7 @@ use std::{
 use inngest_tests::{http::SIGNING_KEY, proxy::Proxy, wait::wait_until};
 use serde_json::{Value, json};
 
-use crate::{
-    chaos::{resident_kb, take_connections},
-    check::Kill,
-    field::Field,
-    load::{Accepted, KINDS},
-    number,
-};
+use crate::{chaos::take_connections, check::Kill, field::Field, number};
 
 /// A pause between two events.
 const PACE: Duration = Duration::from_millis(15);
@@ -202,129 +192,45 @@ fn senders_that_hang_up_leave_nothing_undone() {
     field.check_sent(&[], &[]);
 }
 
-#[test]
-fn flood_is_taken_in_or_put_off_and_never_forgotten() {
-    /// Senders at once; each waits for its answer, so this many requests are under way.
-    const SENDERS: usize = 96;
-    /// Events of a request.
-    const BATCH: u64 = 20;
-    let Some(field) = Field::start("edge-flood", 1, &[]) else {
-        return;
-    };
-    let process = field.servers[0].id().expect("it is ours");
-    let before = resident_kb(process);
-    // What does not fit is refused by the system, and a server that asks for it all the same is gone.
-    let limit = number("FAULT_FLOOD_LIMIT_MIB", 1_200) * 1024 * 1024;
-    let limited = std::process::Command::new("prlimit")
-        .args(["--pid", &process.to_string(), &format!("--as={limit}")])
-        .status();
-    assert!(limited.is_ok_and(|status| status.success()), "no limit");
-    let length = Duration::from_secs(number("FAULT_FLOOD_SECONDS", 3));
-    let stop = Arc::new(AtomicBool::new(false));
-    let senders: Vec<_> = (0..SENDERS as u64)
-        .map(|sender| {
-            let (stop, base) = (stop.clone(), field.servers[0].base().to_owned());
-            thread::spawn(move || flood(&base, sender, BATCH, &stop))
-        })
-        .collect();
-    let begun = Instant::now();
-    let mut most = before;
-    while begun.elapsed() < length {
-        most = most.max(resident_kb(process));
-        thread::sleep(Duration::from_millis(50));
-    }
-    stop.store(true, Ordering::Relaxed);
-    let mut statuses = BTreeMap::new();
-    let mut accepted = Vec::new();
-    for sender in senders {
-        let (heard, events) = sender.join().expect("a sender does not panic");
-        for (status, count) in heard {
-            *statuses.entry(status).or_insert(0u64) += count;
-        }
-        accepted.extend(events);
-    }
-    eprintln!(
-        "{} events accepted in {:?}, answers {statuses:?}, resident {before} KiB before, {most} KiB at most",
-        accepted.len(),
-        begun.elapsed()
-    );
-    assert!(
-        statuses
-            .keys()
-            .all(|status| matches!(status, 200 | 429 | 503)),
-        "{statuses:?}"
-    );
-    assert!(
-        most < before + 400 * 1024,
-        "resident memory grew to {most} KiB"
-    );
-    field.check_sent(&accepted, &[]);
-}
-
-/// Sends batches until it is told to stop; returns how often each status was heard and what was accepted.
-fn flood(
-    base: &str,
-    sender: u64,
-    batch: u64,
-    stop: &AtomicBool,
-) -> (BTreeMap<u16, u64>, Vec<Accepted>) {
-    let (mut statuses, mut accepted) = (BTreeMap::new(), Vec::new());
-    let mut next = sender << 32;
-    while !stop.load(Ordering::Relaxed) {
-        let numbers: Vec<u64> = (next..next + batch).collect();
-        next += batch;
-        // One of each request starts a run.
-        let events: Vec<Value> = numbers
-            .iter()
-            .map(|number| {
-                let name = if number % batch == numbers[0] % batch {
-                    "fault/plain"
-                } else {
-                    "fault/unheard"
-                };
-                json!({"name": name, "data": {"n": number, "ballast": "x".repeat(1_000)}})
-            })
-            .collect();
-        let Some(answer) = post(base, &Value::Array(events)) else {
-            *statuses.entry(0).or_insert(0) += 1;
-            continue;
-        };
-        *statuses.entry(answer.status).or_insert(0) += 1;
-        if answer.status == 200 {
-            let ids = answer.body["ids"].as_array().cloned().unwrap_or_default();
-            assert_eq!(ids.len(), numbers.len(), "{}", answer.body);
-            accepted.push(Accepted {
-                event: ids[0].as_str().expect("an id is text").to_owned(),
-                kind: KINDS[0],
-                number: numbers[0],
-            });
-        } else {
-            answer.check_is_asked_to_come_back();
-        }
-    }
-    (statuses, accepted)
-}
-
 /// An answer with its headers.
-struct Heard {
-    status: u16,
+pub(crate) struct Heard {
+    pub(crate) status: u16,
     head: String,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 impl Heard {
+    /// Reads an answer; `None` when it is not whole.
+    pub(crate) fn read(answer: &str) -> Option<Self> {
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Self {
+            status: head.split(' ').nth(1)?.parse().ok()?,
+            head: head.to_owned(),
+            body: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())),
+        })
+    }
+
+    /// A header, its name in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let has_name = |line: &&str| {
+            line.split_once(':')
+                .is_some_and(|(own, _)| own.eq_ignore_ascii_case(name))
+        };
+        let line = self.head.lines().find(has_name)?;
+        Some(line[name.len() + 1..].trim())
+    }
+
     /// Whoever is put off is told when to come back, soon, and by a code why.
-    fn check_is_asked_to_come_back(&self) {
+    pub(crate) fn check_is_asked_to_come_back(&self) {
         assert!(
             matches!(self.status, 429 | 503),
             "{} {}",
             self.status,
             self.body
         );
-        let head = self.head.to_ascii_lowercase();
-        let seconds = head
-            .lines()
-            .find_map(|line| line.strip_prefix("retry-after:")?.trim().parse().ok());
+        let seconds = self
+            .header("retry-after")
+            .and_then(|text| text.parse().ok());
         assert!(
             seconds.is_some_and(|seconds: u64| (1..=2).contains(&seconds)),
             "{}",
@@ -334,16 +240,11 @@ impl Heard {
 }
 
 /// Posts events over a connection of its own; `None` when there is no answer.
-fn post(base: &str, events: &Value) -> Option<Heard> {
+pub(crate) fn post(base: &str, events: &Value) -> Option<Heard> {
     let mut stream = say(base, events)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some(Heard {
-        status: head.split(' ').nth(1)?.parse().ok()?,
-        head: head.to_owned(),
-        body: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())),
-    })
+    Heard::read(&answer)
 }
 
 /// Asks for events to be taken in; the answer is still to come.
@@ -351,12 +252,20 @@ fn say(base: &str, events: &Value) -> Option<TcpStream> {
     let address = base.strip_prefix("http://")?;
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let body = events.to_string();
-    let request = format!(
-        "POST /e/test HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {SIGNING_KEY}\r\ncontent-type: application/json\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).ok()?;
+    stream.write_all(request_of(events).as_bytes()).ok()?;
     Some(stream)
+}
+
+/// A request that sends events and ends its connection.
+pub(crate) fn request_of(events: &Value) -> String {
+    let body = events.to_string();
+    head_of(body.len()) + &body
+}
+
+/// The head of such a request, whose body has so many bytes.
+pub(crate) fn head_of(length: usize) -> String {
+    format!(
+        "POST /e/test HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {SIGNING_KEY}\r\ncontent-type: application/json\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n"
+    )
 }

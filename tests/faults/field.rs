@@ -10,7 +10,7 @@ use std::{
 use inngest_tests::{
     balancer::Balancer,
     databases::{PrivatePostgres, PrivateRedis},
-    http::SIGNING_KEY,
+    http::{self, SIGNING_KEY},
     process::free_port,
     proxy::Proxy,
     server::{Server, ServerOptions},
@@ -49,6 +49,7 @@ pub(crate) struct Field {
     ports: Vec<u16>,
     balancer: Balancer,
     pub(crate) app: StubApp,
+    /// Further arguments of all.
     more: Vec<String>,
 }
 
@@ -91,6 +92,17 @@ impl Field {
         binary: Option<PathBuf>,
         env: BTreeMap<String, String>,
     ) -> Server {
+        self.launch_with(number, binary, env, &[])
+    }
+
+    /// Starts a server with further arguments of its own, and waits for nothing.
+    pub(crate) fn launch_with(
+        &self,
+        number: usize,
+        binary: Option<PathBuf>,
+        env: BTreeMap<String, String>,
+        more: &[&str],
+    ) -> Server {
         let postgres = format!(
             "postgres://postgres@127.0.0.1:{}/postgres",
             self.to_postgres[number].port()
@@ -114,6 +126,7 @@ impl Field {
         ];
         let mut arguments = arguments.map(str::to_owned).to_vec();
         arguments.extend(self.more.iter().cloned());
+        arguments.extend(more.iter().map(|part| (*part).to_owned()));
         let options = ServerOptions {
             // Each life has a log of its own.
             name: format!(
@@ -129,7 +142,12 @@ impl Field {
 
     /// Starts a server anew, once it has ended.
     pub(crate) fn restart(&mut self, number: usize) {
-        self.servers[number] = self.launch(number, None, BTreeMap::new());
+        self.restart_with(number, &[]);
+    }
+
+    /// Starts a server anew with further arguments, once it has ended.
+    pub(crate) fn restart_with(&mut self, number: usize, more: &[&str]) {
+        self.servers[number] = self.launch_with(number, None, BTreeMap::new(), more);
         self.servers[number].wait_until_healthy();
     }
 
@@ -179,4 +197,16 @@ impl Field {
         });
         shown.join("\n--\n")
     }
+}
+
+/// The sum of a figure over its labels, as the metrics on this listener tell it; 0 when it is not there.
+pub(crate) fn figure(listen: &str, name: &str) -> f64 {
+    let page = http::text(&format!("http://{listen}/metrics"));
+    page.lines()
+        .filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        })
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }

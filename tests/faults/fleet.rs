@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -60,7 +58,7 @@ impl Fleet {
             app,
         };
         for number in 0..SERVERS {
-            let server = fleet.launch(number, None, BTreeMap::new());
+            let server = fleet.launch(number);
             fleet.servers.push(server);
         }
         for server in &mut fleet.servers {
@@ -70,12 +68,7 @@ impl Fleet {
         Some(fleet)
     }
 
-    fn launch(
-        &self,
-        number: usize,
-        binary: Option<PathBuf>,
-        env: BTreeMap<String, String>,
-    ) -> Server {
+    fn launch(&self, number: usize) -> Server {
         let (postgres, redis) = (self.postgres.uri(), self.redis.uri());
         let arguments = [
             "--postgres-uri",
@@ -98,12 +91,12 @@ impl Fleet {
             arguments: arguments.map(str::to_owned).to_vec(),
             port: Some(self.ports[number]),
         };
-        Server::launch(binary, env, &options)
+        Server::launch(None, BTreeMap::new(), &options)
     }
 
     /// Starts a server anew, once it has ended.
     fn restart(&mut self, number: usize) {
-        let mut server = self.launch(number, None, BTreeMap::new());
+        let mut server = self.launch(number);
         server.wait_until_healthy();
         self.servers[number] = server;
     }
@@ -309,23 +302,6 @@ fn postgres_is_restarted_again_and_again_and_nothing_false_is_acknowledged() {
 }
 
 #[test]
-fn server_that_stands_still_is_replaced_and_what_it_says_later_changes_nothing() {
-    let Some(fleet) = Fleet::start("fleet-still") else {
-        return;
-    };
-    let load = fleet.load();
-    thread::sleep(Duration::from_secs(2));
-    let at = Instant::now();
-    fleet.servers[1].signal("STOP");
-    // Longer than the others wait for a word of it.
-    thread::sleep(Duration::from_secs(number("FAULT_STILL_SECONDS", 20)));
-    fleet.servers[1].signal("CONT");
-    let until = Instant::now() + Duration::from_secs(5);
-    thread::sleep(Duration::from_secs(2));
-    fleet.check(load, &[Kill { at, until }]);
-}
-
-#[test]
 fn servers_are_replaced_one_after_the_other_without_a_failed_request() {
     let Some(mut fleet) = Fleet::start("fleet-rolling") else {
         return;
@@ -341,63 +317,3 @@ fn servers_are_replaced_one_after_the_other_without_a_failed_request() {
     // Nothing was cut off: no step has an excuse for being run again.
     fleet.check(load, &[]);
 }
-
-#[test]
-fn death_at_each_named_place_costs_the_others_nothing() {
-    let Some(binary) = env::var_os("INNGEST_FAILPOINTS_BIN").map(PathBuf::from) else {
-        eprintln!("INNGEST_FAILPOINTS_BIN is not set: no death at named places");
-        return;
-    };
-    let Some(mut fleet) = Fleet::start("fleet-places") else {
-        return;
-    };
-    let load = fleet.load();
-    let mut kills = Vec::new();
-    for (place, most) in PLACES {
-        for round in 0..number("FAULT_FLEET_ROUNDS", 1) {
-            let at = Instant::now();
-            fleet.servers[2].kill();
-            let passage = 1 + (round * 7 + 3) % most;
-            let armed = BTreeMap::from([(
-                "INNGEST_FAILPOINTS".to_owned(),
-                format!("{place}=kill@{passage}"),
-            )]);
-            let mut server = fleet.launch(2, Some(binary.clone()), armed);
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !server.has_ended() && Instant::now() < deadline {
-                if place == "rebuild::mid" {
-                    fleet.redis.command(&["FLUSHALL"]);
-                    thread::sleep(Duration::from_millis(400));
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
-            assert!(
-                server.has_ended() || place == "rebuild::mid",
-                "the server does not pass {place}"
-            );
-            fleet.servers[2] = server;
-            kills.push(Kill {
-                at,
-                until: Instant::now(),
-            });
-        }
-    }
-    fleet.restart(2);
-    fleet.check(load, &kills);
-}
-
-/// Named places and how often each is passed soon.
-const PLACES: [(&str, u64); 12] = [
-    ("ingest::in_tx", 9),
-    ("ingest::after_commit", 9),
-    ("exec::leased", 9),
-    ("exec::before_send", 9),
-    ("exec::got_response", 9),
-    ("exec::in_tx", 9),
-    ("exec::after_commit", 9),
-    ("final::in_tx", 5),
-    ("final::after_commit", 5),
-    ("op::wait_register", 3),
-    ("op::sleep", 3),
-    ("rebuild::mid", 1),
-];

@@ -28,7 +28,7 @@ CREATE TEMP TABLE copies AS SELECT n, pg_temp.id(n, '-a000-') AS run, pg_temp.id
 
 #[test]
 fn herd_of_sleepers_wakes_without_a_crowd_in_memory() {
-    let herd = number("FAULT_HERD", 3_000);
+    let herd = number("FAULT_HERD", 10_000);
     let Some(mut field) = Field::start("herd", 1, &[]) else {
         return;
     };
@@ -60,8 +60,14 @@ fn herd_of_sleepers_wakes_without_a_crowd_in_memory() {
             values.join(",")
         )
     };
-    let due = "(SELECT (extract(epoch FROM now()) * 1000)::bigint) + 8000";
-    let copy = COPY.replace("COUNT", &herd.to_string())
+    // All of them in one second, once they are there and the server is back.
+    let after = 10_000 + herd / 2;
+    let begin = format!(
+        "CREATE TABLE herd AS SELECT (extract(epoch FROM now()) * 1000)::bigint + {after} AS due;\n"
+    );
+    let due = "(SELECT due FROM herd) + c.n % 1000";
+    let copy = begin
+        + &COPY.replace("COUNT", &herd.to_string())
         + &columns("runs", &[("id", "c.run")])
         + &columns("steps", &[("run_id", "c.run")])
         + &columns(
@@ -93,6 +99,15 @@ fn herd_of_sleepers_wakes_without_a_crowd_in_memory() {
     assert!(
         most < before + 64 * 1024 + herd / 4,
         "resident memory grew from {before} to {most} KiB"
+    );
+    // Nobody early.
+    let early =
+        "SELECT count(*) FROM runs, herd WHERE event_name = 'fault/napper' AND ended_at < due";
+    assert_eq!(field.postgres.sql(early).as_deref(), Ok("0"));
+    let late = "SELECT max(ended_at) - min(due) FROM runs, herd WHERE event_name = 'fault/napper'";
+    eprintln!(
+        "the last one ended {:?} ms after the first was due",
+        field.postgres.sql(late)
     );
     // Each once, and no other.
     let ended = field

@@ -120,7 +120,9 @@ pub(crate) fn send(url: &str, name: &str, number: u64, id: &str) -> (String, u64
                 let id = answer.body["ids"][0].as_str();
                 return (id.expect("an accepted event has an id").to_owned(), tries);
             }
-            Ok(answer) if answer.status < 500 => panic!("{name} was refused: {answer:?}"),
+            Ok(answer) if answer.status < 500 && answer.status != 429 => {
+                panic!("{name} was refused: {answer:?}")
+            }
             Ok(_) | Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }

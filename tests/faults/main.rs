@@ -7,11 +7,16 @@
 mod app;
 mod chaos;
 mod check;
+mod clocks;
+mod counter;
 mod edges;
 mod field;
 mod fleet;
+mod flood;
 mod herd;
 mod load;
+mod places;
+mod still;
 
 use std::{
     collections::BTreeMap,

@@ -70,6 +70,18 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&
         .unwrap_or_else(|error| panic!("{method} {url}: {error}"))
 }
 
+/// The body of `GET url` as text.
+///
+/// # Panics
+/// On a transport error, and on any status but 200.
+pub fn text(url: &str) -> String {
+    let answer = agent().get(url).call();
+    let mut answer = answer.unwrap_or_else(|error| panic!("GET {url}: {error}"));
+    assert_eq!(answer.status().as_u16(), 200, "GET {url}");
+    let body = answer.body_mut().read_to_string();
+    body.unwrap_or_else(|error| panic!("GET {url}: {error}"))
+}
+
 fn agent() -> &'static Agent {
     static AGENT: OnceLock<Agent> = OnceLock::new();
     AGENT.get_or_init(|| {

@@ -121,13 +121,13 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         passed(cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
     })?;
     report.check("apps on the real SDKs", || tests.end_to_end("sdk", "16"))?;
-    // The same scenarios where servers share a database and a schedule and ask for keys. On a file and on Postgres alone they differ from
-    // these two by nothing that the engine's own tests do not cover; `INNGEST_TEST_MODE` runs them.
-    report.check("apps on the real SDKs, with Postgres and Redis", || {
-        if databases.postgres_url().is_none() {
-            return Ok(Outcome::Skipped("there is no Postgres".to_owned()));
+    // The same scenarios where keys are asked for. Most of their time is waiting, so all three run at once.
+    report.check("apps on the real SDKs, in `start`", || {
+        let mut modes = vec!["start-file"];
+        if databases.postgres_url().is_some() {
+            modes.extend(["start-postgres", "start-redis"]);
         }
-        tests.end_to_end_in("sdk", "16", "start-redis")
+        tests.end_to_end_in("sdk", "16", &modes)
     })?;
     report.check("processes killed on purpose", || {
         tests.end_to_end("faults", "1")
@@ -262,10 +262,11 @@ impl Tests<'_> {
     /// One process, because its tests may share a server and its apps. Most of their time is waiting, so more of them run at once than
     /// there are cores.
     fn end_to_end(&self, suite: &str, threads: &str) -> anyhow::Result<Outcome> {
-        self.end_to_end_in(suite, threads, "dev")
+        self.end_to_end_in(suite, threads, &["dev"])
     }
 
-    fn end_to_end_in(&self, suite: &str, threads: &str, mode: &str) -> anyhow::Result<Outcome> {
+    /// In each of these modes, at the same time.
+    fn end_to_end_in(&self, suite: &str, threads: &str, modes: &[&str]) -> anyhow::Result<Outcome> {
         let arguments = [
             "test",
             "--workspace",
@@ -279,10 +280,31 @@ impl Tests<'_> {
             "--test-threads",
             threads,
         ];
-        passed(
-            self.prepare(cargo().args(arguments))
-                .env("INNGEST_TEST_MODE", mode),
-        )
+        let failed: Vec<&str> = std::thread::scope(|scope| {
+            let running: Vec<_> = modes
+                .iter()
+                .map(|&mode| {
+                    let run = move || {
+                        let begun = Instant::now();
+                        let outcome = passed(
+                            self.prepare(cargo().args(arguments))
+                                .env("INNGEST_TEST_MODE", mode),
+                        );
+                        println!("{suite} in {mode}: {:.1} s", begun.elapsed().as_secs_f64());
+                        outcome.is_err().then_some(mode)
+                    };
+                    scope.spawn(run)
+                })
+                .collect();
+            running
+                .into_iter()
+                .filter_map(|running| running.join().unwrap_or(Some("a mode that panicked")))
+                .collect()
+        });
+        if !failed.is_empty() {
+            bail!("`{suite}` failed in {}", failed.join(", "));
+        }
+        Ok(Outcome::Passed)
     }
 
     fn prepare<'c>(&self, command: &'c mut Command) -> &'c mut Command {

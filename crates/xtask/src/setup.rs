@@ -15,7 +15,7 @@ struct Need {
     elsewhere: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         what: "Node.js 20 or newer",
         packages: &["nodejs"],
@@ -45,6 +45,17 @@ const NEEDS: [Need; 5] = [
         packages: &["redis-server"],
         is_there: || find_program("redis-server").is_some(),
         elsewhere: "install Redis 7 or newer, or set TEST_REDIS_URL",
+    },
+    Need {
+        what: "libfaketime",
+        packages: &["libfaketime"],
+        is_there: || {
+            let places = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+            places
+                .map(|place| place.path().join("faketime/libfaketimeMT.so.1"))
+                .any(|library| library.exists())
+        },
+        elsewhere: "install libfaketime; without it no test sets a server's clock",
     },
 ];
 
