@@ -130,6 +130,12 @@ pub fn correlation(run: RunId, step: &StepId) -> String {
     format!("{run}.{step}")
 }
 
+/// The run and the step that a correlation id names.
+pub fn parse_correlation(text: &str) -> Option<(RunId, StepId)> {
+    let (run, step) = text.split_once('.')?;
+    Some((run.parse().ok()?, StepId::parse(step).ok()?))
+}
+
 /// Whether `event` satisfies `wait`. `program` is the wait's expression, compiled.
 ///
 /// An expression that fails counts as no match (execution-semantics 5.2).

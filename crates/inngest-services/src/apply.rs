@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use inngest_core::{
     event::Event,
-    ids::{StepId, WaitId, WorkId},
+    ids::{EventId, StepId, WaitId, WorkId},
     job::{Arrival, JobKind, Work},
     json::Json,
+    limits,
     op::{OpTiming, StepError},
     run::{
-        RunStatus, StepKind, StepStatus,
+        RunStatus, StepDetails, StepKind, StepStatus,
         decide::{Decision, Effect, Ending, Fate, Memo},
         progress::{Progress, StepState},
     },
@@ -124,13 +125,16 @@ impl Draft<'_> {
                 now,
                 bytes::Bytes::new(),
             ),
-            Effect::Wake { step, at } => self.add_work(
-                JobKind::Wake,
-                &format!("wake:{step}"),
-                Some(step),
-                at,
-                bytes::Bytes::new(),
-            ),
+            Effect::Wake { step, at } => {
+                self.note(&step, StepDetails::Sleep { until: at });
+                self.add_work(
+                    JobKind::Wake,
+                    &format!("wake:{step}"),
+                    Some(step),
+                    at,
+                    bytes::Bytes::new(),
+                );
+            }
             Effect::Wait {
                 step,
                 event,
@@ -150,6 +154,8 @@ impl Draft<'_> {
                 replaces,
                 until,
             } => {
+                let name = signal.clone();
+                self.note(&step, StepDetails::Signal { name, until });
                 let wait = self.new_wait(&step, WaitKind::Signal, until);
                 self.commit.waits.push(Wait {
                     signal: Some(signal),
@@ -159,6 +165,9 @@ impl Draft<'_> {
                 self.add_timeout(step, until);
             }
             Effect::Fetch { step, request } => {
+                if let Some(details) = crate::fetch::details(&request) {
+                    self.note(&step, details);
+                }
                 let payload = crate::fetch::to_payload(&request);
                 self.add_work(
                     JobKind::Fetch,
@@ -202,6 +211,25 @@ impl Draft<'_> {
         }
     }
 
+    /// Keeps what a step that this commit reports asks for.
+    fn note(&mut self, step: &StepId, details: StepDetails) {
+        if let Some(change) = self.steps.get_mut(step) {
+            change.details = Some(details);
+        }
+    }
+
+    /// The event that ends this step, if the work that is carried out brought one.
+    fn arrived(&self, step: &StepId) -> Option<EventId> {
+        let work = self
+            .basis
+            .work
+            .filter(|work| work.kind == JobKind::Resume && work.step.as_ref() == Some(step))?;
+        match Arrival::from_payload(&work.payload) {
+            Some(Arrival::Event(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     fn open(&mut self, step: StepId, name: String, kind: StepKind, group: Option<u32>) {
         let change = StepChange {
             run: self.run.run,
@@ -214,6 +242,8 @@ impl Draft<'_> {
             group,
             position: None,
             memo: None,
+            details: None,
+            ended_by: None,
             queued_at: self.basis.now,
             started_at: None,
             ended_at: None,
@@ -258,8 +288,10 @@ impl Draft<'_> {
             );
             at.clamp(self.run.queued_at, now)
         });
+        let ended_by = self.arrived(&step);
         if let Some(change) = self.steps.get_mut(&step) {
             change.status = status;
+            change.ended_by = ended_by;
             change.position = Some(position);
             change.memo = Some(memo.clone());
             change.started_at = started.or(Some(self.basis.since));
@@ -305,6 +337,14 @@ impl Draft<'_> {
     }
 
     fn wait(&mut self, step: StepId, event: String, expression: Option<String>, until: Timestamp) {
+        let details = StepDetails::Event {
+            name: event.clone(),
+            expression: expression
+                .clone()
+                .filter(|text| text.len() <= limits::DETAIL_BYTES),
+            until,
+        };
+        self.note(&step, details);
         let program = expression
             .as_deref()
             .and_then(|text| self.engine.programs.get(text));
@@ -335,6 +375,12 @@ impl Draft<'_> {
         payload: &Json,
         until: Timestamp,
     ) {
+        let end = function.floor_char_boundary(limits::DETAIL_BYTES);
+        let details = StepDetails::Invoke {
+            function: function[..end].to_owned(),
+            until,
+        };
+        self.note(&step, details);
         let Some(target) = self.basis.registry.by_name(function) else {
             let error = StepError::new(
                 "Error",
@@ -418,10 +464,11 @@ impl Draft<'_> {
             key_hash: 0,
             expression: None,
             bindings: Json::empty_object(),
-            trigger: self.run.events.first().map_or_else(
-                || inngest_core::ids::EventId::from_raw(ulid::Ulid::nil()),
-                |(id, _)| *id,
-            ),
+            trigger: self
+                .run
+                .events
+                .first()
+                .map_or_else(|| EventId::from_raw(ulid::Ulid::nil()), |(id, _)| *id),
             signal: None,
             replaces: false,
             since: self.basis.since.minus(self.engine.skew()),
@@ -553,6 +600,8 @@ impl Draft<'_> {
                 group: state.group,
                 position: None,
                 memo: None,
+                details: None,
+                ended_by: None,
                 queued_at: self.basis.now,
                 started_at: None,
                 ended_at: Some(self.basis.now),

@@ -115,10 +115,10 @@ impl Cells {
         calls.values().map(|call| call.since).min()
     }
 
-    /// Whether this process is making the call that `work` stands for. Does not bring a cell to life.
-    pub(crate) fn is_called(&self, run: RunId, work: WorkId) -> bool {
-        let cell = lock(&self.inner).cells.get(&run).cloned();
-        cell.is_some_and(|cell| cell.call(work).is_some())
+    /// Since when this process is making the call that `work` stands for, if it is. Does not bring a cell to life.
+    pub(crate) fn call_since(&self, run: RunId, work: WorkId) -> Option<Timestamp> {
+        let cell = lock(&self.inner).cells.get(&run).cloned()?;
+        cell.call(work).map(|call| call.since)
     }
 
     /// Puts a run that was just scheduled where its first call will find it. When there is no room it is left to be read: the runs that

@@ -4,13 +4,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use inngest_core::{
     job::Work,
     json::Json,
+    limits,
     op::FetchRequest,
     run::{
-        StepStatus,
+        StepDetails, StepStatus,
         decide::{Decision, Effect, Fate, Memo, resolve},
         reply::RetryHint,
         retry::next_attempt,
     },
+    wire::sync::public_url,
 };
 use inngest_executor::FetchOutcome;
 use inngest_queue::model::Verdict;
@@ -23,6 +25,20 @@ pub(crate) fn to_payload(request: &FetchRequest) -> Bytes {
     payload.put_u8(if request.is_inference { b'i' } else { b'g' });
     payload.put_slice(request.opts.as_bytes());
     payload.freeze()
+}
+
+/// As much of a request as may be shown; none when its URL is none.
+pub(crate) fn details(request: &FetchRequest) -> Option<StepDetails> {
+    let text = |key| request.opts.member(key).and_then(|text| text.to_text());
+    let url = text("url").filter(|url| url.len() <= limits::DETAIL_BYTES)?;
+    let method = text("method").filter(|_| !request.is_inference);
+    Some(StepDetails::Fetch {
+        url: public_url(&url)?,
+        method: method.map_or_else(
+            || "POST".to_owned(),
+            |method| method.chars().take(16).collect::<String>().to_uppercase(),
+        ),
+    })
 }
 
 fn from_payload(payload: &Bytes) -> Option<FetchRequest> {

@@ -35,6 +35,7 @@ mod signals;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod time;
+mod traces;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -61,7 +62,7 @@ pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
-pub use inngest_state::{FailedAttempt, ListEvents, ListRuns};
+pub use inngest_state::{ListEvents, ListRuns};
 pub use live::{FeedItem, LiveViews, RunFeedFilter};
 pub use programs::Programs;
 pub use refill::RebuildProgress;
@@ -69,6 +70,7 @@ pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
+pub use traces::Trace;
 
 /// All services. A cheap handle.
 #[derive(Clone)]

@@ -9,13 +9,13 @@ use inngest_core::{
     json::Json,
     page::Page,
     run::{
-        Run, RunStatus, StepKind, StepRecord,
+        FailedAttempt, Run, RunStatus, StepKind, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
     },
     time::Timestamp,
     wire::call::memos_body,
 };
-use inngest_state::{Commit, FailedAttempt, ListRuns, NewRun, Refused};
+use inngest_state::{Commit, ListRuns, NewRun, Refused};
 
 use crate::{
     Error,
@@ -155,6 +155,7 @@ impl Runs<'_> {
                 .get(&(step.run, step.step.clone()))
                 .copied()
                 .unwrap_or(0);
+            self.0.show_start(&mut step);
             by_run.entry(step.run).or_default().push(step);
         }
         Ok(by_run)
@@ -201,7 +202,7 @@ impl Runs<'_> {
             .filter_map(|work| {
                 reason(
                     work,
-                    self.0.cells.is_called(id, work.id),
+                    self.0.cells.call_since(id, work.id).is_some(),
                     names_of(work, &names),
                     now,
                 )

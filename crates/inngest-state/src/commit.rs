@@ -5,7 +5,7 @@ use inngest_core::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
     json::Json,
-    run::{RunStatus, SkipReason, StepKind, StepStatus},
+    run::{RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
     time::Timestamp,
     wait::Wait,
 };
@@ -99,6 +99,10 @@ pub struct StepChange {
     pub position: Option<u32>,
     /// Result, once ended.
     pub memo: Option<Json>,
+    /// What it asks for; stored with its first change, and kept.
+    pub details: Option<StepDetails>,
+    /// The event that has ended it.
+    pub ended_by: Option<EventId>,
     /// When it was first reported.
     pub queued_at: Timestamp,
     /// When its code began.

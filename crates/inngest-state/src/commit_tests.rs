@@ -3,11 +3,11 @@
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, WorkId},
     job::{JobKind, Work},
-    run::{RunStatus, StepStatus, progress::StepState},
+    run::{RunStatus, StepDetails, StepKind, StepStatus, progress::StepState},
     time::Timestamp,
 };
 
-use crate::{Commit, Fence, NewEvent, RunChange, samples::*, testing::on_each};
+use crate::{Commit, Fence, NewEvent, RunChange, StepChange, samples::*, testing::on_each};
 
 /// Everything that a commit can bring, so that a trace of a refused one would be seen.
 fn everything(number: u64) -> Commit {
@@ -282,6 +282,40 @@ async fn start_of_a_run_is_recorded_once() {
             .unwrap()
             .unwrap();
         assert_eq!((run.started_at, run.revision), (Some(at(3)), 4));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_step_asked_for_stays_when_it_ends_and_so_does_what_ended_it() {
+    on_each(async |store| {
+        store.must(start(1)).await;
+        let asked = StepDetails::Sleep { until: at(7) };
+        let nap = StepChange {
+            kind: StepKind::Sleep,
+            details: Some(asked.clone()),
+            ..open_step(1, "nap")
+        };
+        let woken = StepChange {
+            kind: StepKind::Sleep,
+            ended_by: Some(event_id(4)),
+            ..ended_step(1, "nap", 0, "null")
+        };
+        for change in [nap, woken] {
+            let commit = Commit {
+                steps: vec![change],
+                ..Commit::default()
+            };
+            store.must(commit).await;
+        }
+        let steps = store
+            .steps_of_runs(DEFAULT_ENV, &[run_id(1)])
+            .await
+            .unwrap();
+        assert_eq!(
+            (&steps[0].details, steps[0].ended_by),
+            (&Some(asked), Some(event_id(4)))
+        );
     })
     .await;
 }

@@ -23,6 +23,7 @@ mod apps;
 mod change_log;
 mod commit;
 mod committer;
+mod details;
 mod entity;
 mod error;
 mod events;
@@ -103,7 +104,7 @@ pub use migrate::Migrate;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use retention::{Expired, Keeping, Turn};
-pub use runs::{FailedAttempt, ListRuns, LoadedRun};
+pub use runs::{ListRuns, LoadedRun};
 pub use secrets::SealedSecret;
 
 /// The database. A cheap handle.

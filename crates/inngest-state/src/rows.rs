@@ -15,7 +15,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::{
-    Error,
+    Error, details,
     entity::{app, event, function, run, step, wait, work},
 };
 
@@ -188,15 +188,22 @@ impl TryFrom<step::Model> for StepRecord {
             .position
             .map(|position| count("steps", id, "position", position))
             .transpose()?;
+        let kind = StepKind::from_code(row.kind).ok_or_else(|| bad("steps", id, "kind"))?;
+        let details = row
+            .details
+            .as_deref()
+            .and_then(|bytes| details::from_bytes(kind, bytes));
         Ok(Self {
             run: RunId::from_raw(ulid_of(id)),
             step: StepId::parse(&row.step_id).map_err(|_| bad("steps", id, "step_id"))?,
             name: row.name,
-            kind: StepKind::from_code(row.kind).ok_or_else(|| bad("steps", id, "kind"))?,
+            kind,
             status: StepStatus::from_code(row.status).ok_or_else(|| bad("steps", id, "status"))?,
             memo: row.memo.map(json),
             position,
             failed_attempts: 0,
+            details,
+            ended_by: row.event_id.map(|id| EventId::from_raw(ulid_of(id))),
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),
             ended_at: row.ended_at.map(time),

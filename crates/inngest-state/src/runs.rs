@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use inngest_core::{
-    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WorkId},
+    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
     page::{Page, PageRequest},
     run::{
-        Run, RunStatus, StepRecord,
+        FailedAttempt, Run, RunStatus, StepRecord,
         progress::{Progress, StepState},
     },
     time::Timestamp,
@@ -39,37 +39,6 @@ pub struct ListRuns {
     pub until: Option<Timestamp>,
     /// Which part.
     pub page: PageRequest,
-}
-
-/// An attempt that failed, as people see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FailedAttempt {
-    /// The run.
-    pub run: RunId,
-    /// The step; none for the function itself.
-    pub step: Option<StepId>,
-    /// Counted from 0.
-    pub attempt: u32,
-    /// Whose failure: `engine`, `network`, `app`, `limit`, `auth` or `config`.
-    pub class: String,
-    /// Stable word.
-    pub code: String,
-    /// The error object.
-    pub error: Json,
-    /// When.
-    pub at: Timestamp,
-    /// When it is tried again.
-    pub next_at: Option<Timestamp>,
-}
-
-impl FailedAttempt {
-    /// What happened, as user code (or we in its place) said it.
-    pub fn message(&self) -> String {
-        let message = self.error.member("message");
-        message
-            .and_then(|message| message.to_text())
-            .unwrap_or_default()
-    }
 }
 
 /// A run read whole, to go on with it.
@@ -234,6 +203,16 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// One open wait.
+    pub async fn find_wait(&self, env: EnvId, id: WaitId) -> Result<Option<Wait>, Error> {
+        let row = wait::Entity::find_by_id(id.raw())
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .one(self.reader())
+            .await
+            .map_err(Error::on("waits"))?;
+        row.map(Wait::try_from).transpose()
     }
 
     /// Open waits of one run.

@@ -180,6 +180,8 @@ pub(crate) fn open_step(number: u64, name: &str) -> StepChange {
         group: Some(1),
         position: None,
         memo: None,
+        details: None,
+        ended_by: None,
         queued_at: NOW,
         started_at: None,
         ended_at: None,

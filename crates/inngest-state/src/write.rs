@@ -20,7 +20,7 @@ use crate::{
     Error, Matcher,
     change_log::Changes,
     commit::{Commit, Committed, NewEvent, NewRun, Refused, StepChange},
-    matching,
+    details, matching,
     rows::{
         WAIT_COLUMNS, WORK_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid,
         ulid_of, wait_values, work_values,
@@ -533,6 +533,8 @@ async fn store_steps(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Res
             ms(step.queued_at),
             optional_ms(step.started_at),
             optional_ms(step.ended_at),
+            Value::from(step.details.as_ref().map(details::to_bytes)),
+            step.ended_by.map(event_uuid).into(),
         ]
     };
     // A statement may not write a row twice: the second change of a step goes into a second statement.
@@ -546,9 +548,11 @@ async fn store_steps(tx: &DatabaseTransaction, good: &[(usize, &Commit)]) -> Res
         rounds[*round].push(values(step));
         *round += 1;
     }
-    let head = "steps (run_id, step_id, org_id, env_id, name, kind, status, step_group, position, memo, queued_at, started_at, ended_at)";
+    let head = "steps (run_id, step_id, org_id, env_id, name, kind, status, step_group, position, memo, queued_at, started_at, ended_at, \
+                details, event_id)";
     let tail = "ON CONFLICT (run_id, step_id) DO UPDATE SET status = excluded.status, position = excluded.position, memo = excluded.memo, \
-                started_at = COALESCE(steps.started_at, excluded.started_at), ended_at = excluded.ended_at WHERE steps.position IS NULL";
+                started_at = COALESCE(steps.started_at, excluded.started_at), ended_at = excluded.ended_at, \
+                event_id = excluded.event_id WHERE steps.position IS NULL";
     for rows in rounds {
         insert_rows(tx, head, tail, rows)
             .await

@@ -1,11 +1,14 @@
 //! The life of a run, and what one reply of an app makes of it.
 
+pub mod attempt;
 pub mod decide;
+pub mod details;
 mod draft;
 pub mod progress;
 pub mod reply;
 pub mod retry;
 pub mod status;
+pub mod trace;
 
 use crate::{
     ids::{AppId, EventId, FunctionId, RunId},
@@ -13,6 +16,8 @@ use crate::{
     time::Timestamp,
 };
 
+pub use attempt::FailedAttempt;
+pub use details::StepDetails;
 pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
 
 /// One execution of a function, as people see it.
@@ -78,10 +83,23 @@ pub struct StepRecord {
     pub position: Option<u32>,
     /// Attempts that failed.
     pub failed_attempts: u32,
+    /// What it asked for; none for steps that only run code, and for those stored before this was kept.
+    pub details: Option<StepDetails>,
+    /// The event that ended it: what it waited for, or the end of the run that it invoked.
+    pub ended_by: Option<EventId>,
     /// When it was first reported.
     pub queued_at: Timestamp,
     /// When its code began, as the app measured it or as we saw it.
     pub started_at: Option<Timestamp>,
     /// When its result was stored.
     pub ended_at: Option<Timestamp>,
+}
+
+impl StepRecord {
+    /// The error that its memo holds, if it holds one. An object with a second member is a result that happens to have an `error`.
+    pub fn error(&self) -> Option<Json> {
+        let memo = self.memo.as_ref()?;
+        let error = memo.member("error")?;
+        (memo.members().count() == 1).then_some(error)
+    }
 }

@@ -82,6 +82,16 @@ coded!(
     }
 );
 
+impl StepKind {
+    /// Whether a step of this kind has nothing to run and only waits.
+    pub fn only_waits(self) -> bool {
+        match self {
+            Self::Run | Self::Fetch | Self::Infer => false,
+            Self::Sleep | Self::WaitForEvent | Self::Invoke | Self::WaitForSignal => true,
+        }
+    }
+}
+
 coded!(
     /// Where a step is in its life.
     StepStatus {

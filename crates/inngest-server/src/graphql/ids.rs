@@ -4,7 +4,10 @@ use std::{fmt::Display, str::FromStr};
 
 use async_graphql::{Error, ID};
 
-use inngest_core::ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId};
+use inngest_core::{
+    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WaitId},
+    run::trace::{SpanId, TraceId},
+};
 
 use crate::graphql::error::bad_input;
 
@@ -31,6 +34,9 @@ impl GlobalId for EventId {
 }
 impl GlobalId for RunId {
     const PREFIX: &'static str = "run";
+}
+impl GlobalId for WaitId {
+    const PREFIX: &'static str = "wait";
 }
 
 /// Reads an argument of a known type.
@@ -68,6 +74,11 @@ pub(crate) fn attempt(run: RunId, step: &StepId, number: u32) -> ID {
     ID(format!("att_{run}.{step}.{number}"))
 }
 
+/// The id of a span.
+pub(crate) fn span(trace: TraceId, span: SpanId) -> ID {
+    ID(format!("span_{trace}.{span}"))
+}
+
 /// What a global id points at.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -77,6 +88,9 @@ pub(crate) enum Target {
     Event(EventId),
     Run(RunId),
     Step(RunId, StepId),
+    Attempt(RunId, StepId, u32),
+    Span(RunId, SpanId),
+    Wait(WaitId),
 }
 
 /// Reads a global id of any type; none when nothing can be found under it.
@@ -92,6 +106,24 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
             let (run, step) = native.split_once('.')?;
             Some(Target::Step(run.parse().ok()?, StepId::parse(step).ok()?))
         }
+        "att" => {
+            let (step, number) = native.rsplit_once('.')?;
+            let (run, step) = step.split_once('.')?;
+            let step = StepId::parse(step).ok()?;
+            Some(Target::Attempt(
+                run.parse().ok()?,
+                step,
+                number.parse().ok()?,
+            ))
+        }
+        "span" => {
+            let (trace, span) = native.split_once('.')?;
+            Some(Target::Span(
+                TraceId::parse(trace)?.run(),
+                SpanId::parse(span)?,
+            ))
+        }
+        WaitId::PREFIX => native.parse().ok().map(Target::Wait),
         _ => None,
     }
 }
@@ -127,7 +159,18 @@ mod tests {
             RunId::from_raw(ulid::Ulid(7)),
             StepId::parse("abc").unwrap(),
         );
+        assert_eq!(
+            target(&attempt(run, &hash, 3)),
+            Some(Target::Attempt(run, hash.clone(), 3))
+        );
         assert_eq!(target(&step(run, &hash)), Some(Target::Step(run, hash)));
+        let root = SpanId::root(run);
+        assert_eq!(
+            target(&span(TraceId::of(run), root)),
+            Some(Target::Span(run, root))
+        );
+        let wait = WaitId::derive(run, "a");
+        assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));
         assert_eq!(
             target(&DEFAULT_ENV.global()),
             Some(Target::Environment(DEFAULT_ENV))

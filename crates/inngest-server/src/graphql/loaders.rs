@@ -14,9 +14,9 @@ use inngest_core::{
     app::{App, Function},
     event::Event,
     ids::{AppId, EventId, FunctionId, RunId},
-    run::{Run, StepRecord},
+    run::{FailedAttempt, Run, StepRecord},
 };
-use inngest_services::{Error as ServiceError, FailedAttempt, Kind, Reason};
+use inngest_services::{Error as ServiceError, Kind, Reason};
 
 use crate::graphql::{asking::Asking, error::failed};
 

@@ -72,6 +72,9 @@ pub(crate) fn schema() -> ApiSchema {
         .override_output_type_description::<Page<objects::step::StepObject, Counted>>(
             "A page of steps.",
         )
+        .override_output_type_description::<Page<objects::trace::TraceSpanObject, Counted>>(
+            "A page of spans.",
+        )
         .limit_depth(limits::DEPTH)
         .limit_complexity(limits::COMPLEXITY)
         .limit_aliases(limits::ALIASES)

@@ -11,6 +11,7 @@ mod graphql;
 mod harness;
 mod http;
 mod metrics;
+mod objects;
 mod rest;
 mod sdk;
 mod socket;

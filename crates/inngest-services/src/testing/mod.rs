@@ -25,7 +25,7 @@ use inngest_core::{
     ids::{EventId, IdSource, RunId},
     job::Work,
     page::PageRequest,
-    run::{Run, StepRecord},
+    run::{FailedAttempt, Run, StepRecord},
     time::{Clock, Timestamp},
     wire::event::parse_events,
 };
@@ -34,7 +34,7 @@ use inngest_queue::{
     Queue,
     model::{Lease, QueueSettings, Verdict},
 };
-use inngest_state::{FailedAttempt, ListRuns, Place, Store, StoreSettings, testing::TestDatabase};
+use inngest_state::{ListRuns, Place, Store, StoreSettings, testing::TestDatabase};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 

@@ -16,6 +16,7 @@ mod retries;
 mod stale;
 mod starts;
 mod steps;
+mod traces;
 mod unkind;
 
 use std::time::Duration;

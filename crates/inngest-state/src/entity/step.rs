@@ -21,6 +21,8 @@ pub struct Model {
     pub queued_at: i64,
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
+    pub details: Option<Vec<u8>>,
+    pub event_id: Option<Uuid>,
 }
 
 /// No relations: rows are joined by the services that need them.

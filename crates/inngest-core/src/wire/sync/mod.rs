@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use reply::{SyncReply, parse_sync_reply};
-pub use url::{identity_url, normalize_url};
+pub use url::{identity_url, normalize_url, public_url};
 
 /// What an app says about itself.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,6 +29,18 @@ pub fn identity_url(url: &str) -> Option<String> {
     }
 }
 
+/// The URL without what may be a secret: without user, query and fragment. For showing, not for calling.
+pub fn public_url(url: &str) -> Option<String> {
+    let parts = split(url)?;
+    let port = parts
+        .port
+        .map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!(
+        "{}://{}{port}{}",
+        parts.scheme, parts.host, parts.path
+    ))
+}
+
 /// The value of a query parameter, as it stands there.
 pub(super) fn query_value(url: &str, key: &str) -> Option<String> {
     let (_, query) = url.split('#').next()?.split_once('?')?;
@@ -163,6 +175,20 @@ mod tests {
         ] {
             assert_eq!(normalize_url(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn shown_url_has_no_place_for_a_secret() {
+        for (url, shown) in [
+            (
+                "https://u:p@API.test:8443/v1/x?key=s#top",
+                "https://api.test:8443/v1/x",
+            ),
+            ("http://a", "http://a"),
+        ] {
+            assert_eq!(public_url(url).as_deref(), Some(shown));
+        }
+        assert_eq!(public_url("file:///etc/passwd"), None);
     }
 
     #[test]

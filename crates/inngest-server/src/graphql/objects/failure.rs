@@ -2,9 +2,12 @@
 
 use async_graphql::SimpleObject;
 
-use inngest_core::{json::Json, op::StepError, run::RunStatus, wire};
-
-use inngest_services::FailedAttempt;
+use inngest_core::{
+    json::Json,
+    op::StepError,
+    run::{FailedAttempt, RunStatus},
+    wire,
+};
 
 use crate::graphql::scalars::JsonScalar;
 

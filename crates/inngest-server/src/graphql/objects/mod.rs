@@ -14,5 +14,7 @@ pub(crate) mod run;
 pub(crate) mod run_parts;
 pub(crate) mod server;
 pub(crate) mod step;
+pub(crate) mod step_details;
+pub(crate) mod trace;
 pub(crate) mod user_error;
 pub(crate) mod wait;

@@ -2,14 +2,23 @@
 
 use async_graphql::{Context, Error, ID, Interface};
 
+use inngest_core::ids::{RunId, StepId};
+
 use crate::graphql::{
     asking::asking,
     error::nullable,
     ids::{self, Target},
     loaders::{StepsOf, load},
     objects::{
-        app::AppObject, environment::EnvironmentObject, event::EventObject,
-        function::FunctionObject, run::RunObject, step::StepObject,
+        app::AppObject,
+        attempt::{self, StepAttemptObject},
+        environment::EnvironmentObject,
+        event::EventObject,
+        function::FunctionObject,
+        run::RunObject,
+        step::StepObject,
+        trace::{TraceObject, TraceSpanObject},
+        wait::WaitObject,
     },
 };
 
@@ -30,6 +39,9 @@ pub(crate) enum Node {
     Event(EventObject),
     Run(RunObject),
     Step(StepObject),
+    Attempt(StepAttemptObject),
+    Span(TraceSpanObject),
+    Wait(WaitObject),
 }
 
 /// The object with this id; none when it is missing, not visible, or the text is no global id.
@@ -60,12 +72,46 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
                 .await
                 .map(|run| Node::Run(RunObject(run))),
         ),
-        Target::Step(run, step) => match load(ctx, StepsOf(run)).await {
-            Ok(steps) => steps?
-                .into_iter()
-                .find(|found| found.step == step)
-                .map(|found| Ok(Node::Step(StepObject(found)))),
-            Err(error) => Some(Err(error)),
-        },
+        Target::Step(run, step) => find_step(ctx, run, step)
+            .await
+            .map(|found| found.map(Node::Step)),
+        Target::Attempt(run, step, number) => {
+            let step = match find_step(ctx, run, step).await? {
+                Ok(step) => step,
+                Err(error) => return Some(Err(error)),
+            };
+            match attempt::of_step(ctx, &step.0).await {
+                Ok(attempts) => attempts
+                    .into_iter()
+                    .find(|attempt| attempt.number_of() == number)
+                    .map(|attempt| Ok(Node::Attempt(attempt))),
+                Err(error) => Some(Err(error)),
+            }
+        }
+        Target::Span(run, span) => {
+            let found = asking.services.runs().trace(&asking.actor, run).await;
+            match nullable(ctx, found.map(TraceObject::of))? {
+                Ok(trace) => trace.into_span(span).map(|span| Ok(Node::Span(span))),
+                Err(error) => Some(Err(error)),
+            }
+        }
+        Target::Wait(wait) => {
+            let found = asking.services.runs().wait(&asking.actor, wait).await;
+            nullable(ctx, found.map(|wait| Node::Wait(WaitObject(wait))))
+        }
+    }
+}
+
+async fn find_step(
+    ctx: &Context<'_>,
+    run: RunId,
+    step: StepId,
+) -> Option<Result<StepObject, Error>> {
+    match load(ctx, StepsOf(run)).await {
+        Ok(steps) => steps?
+            .into_iter()
+            .find(|found| found.step == step)
+            .map(|found| Ok(StepObject(found))),
+        Err(error) => Some(Err(error)),
     }
 }

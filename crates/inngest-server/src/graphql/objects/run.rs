@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, Object};
 
 use inngest_core::{
-    ids::{RunId, StepId},
+    ids::RunId,
     run::{Run, RunStatus},
+    wait::parse_correlation,
 };
 use inngest_services::Reason;
 
@@ -24,6 +25,7 @@ use crate::graphql::{
         function::FunctionObject,
         run_parts::{RunActivity, RunCancel, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts},
         step::StepObject,
+        trace::{self, TraceObject},
         wait::{self, WaitObject},
     },
     scalars::{DateTime, JsonScalar, Long, Milliseconds, UlidText},
@@ -143,6 +145,12 @@ impl RunObject {
         } else {
             wait::of_run(ctx, self.0.id).await
         }
+    }
+
+    /// Spans of this run.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn trace(&self, ctx: &Context<'_>) -> Result<TraceObject, Error> {
+        trace::of_run(ctx, self.0.id).await
     }
 
     /// What started it.
@@ -272,8 +280,7 @@ impl RunObject {
 
     /// The invoke step that started it.
     async fn parent_step(&self, ctx: &Context<'_>) -> Option<Result<StepObject, Error>> {
-        let (run, step) = self.0.correlation.as_ref()?.split_once('.')?;
-        let (run, step) = (run.parse::<RunId>().ok()?, StepId::parse(step).ok()?);
+        let (run, step) = parse_correlation(self.0.correlation.as_deref()?)?;
         match load(ctx, StepsOf(run)).await {
             Ok(steps) => steps
                 .unwrap_or_default()

@@ -11,11 +11,11 @@ use inngest_core::{
 use crate::graphql::{
     asking::asking,
     ids,
-    loaders::{AttemptsOf, load},
     objects::{
         attempt::{self, StepAttemptObject},
         failure::ExecutionError,
         run::{self, RunObject, millis},
+        step_details::StepDetailsUnion,
     },
     scalars::{DateTime, JsonScalar, Milliseconds},
 };
@@ -85,14 +85,7 @@ impl StepObject {
 
     /// Result; null before the end and on failure.
     async fn output(&self) -> Option<JsonScalar> {
-        let memo = self
-            .0
-            .memo
-            .as_ref()
-            .filter(|_| status_of(&self.0) == StepStatusEnum::Completed)?;
-        Some(JsonScalar(
-            wrapped(memo, "data").unwrap_or_else(|| memo.clone()),
-        ))
+        output_of(&self.0)
     }
 
     /// Final error.
@@ -102,38 +95,48 @@ impl StepObject {
             .memo
             .as_ref()
             .filter(|_| status_of(&self.0) == StepStatusEnum::Failed)?;
-        let error = wrapped(memo, "error").unwrap_or_else(|| memo.clone());
+        let error = self.0.error().unwrap_or_else(|| memo.clone());
         Some(wire::memo::parse_error(&error).into())
     }
 
     /// Attempts so far.
     async fn attempt_count(&self) -> i32 {
-        let begun = self.0.failed_attempts + u32::from(attempt::unfailed(&self.0).is_some());
-        i32::try_from(begun).unwrap_or(i32::MAX)
+        let step = &self.0;
+        let unfailed = match step.status {
+            StepStatus::Completed => !step.kind.only_waits(),
+            StepStatus::Open => step.started_at.is_some(),
+            StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled => false,
+        };
+        i32::try_from(step.failed_attempts + u32::from(unfailed)).unwrap_or(i32::MAX)
     }
 
     /// Attempts in order.
     #[graphql(complexity = "5 * child_complexity")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<StepAttemptObject>, Error> {
-        let failed = load(ctx, AttemptsOf(self.0.run)).await?.unwrap_or_default();
-        Ok(attempt::of_step(&self.0, failed))
+        attempt::of_step(ctx, &self.0).await
+    }
+
+    /// What it asks for, by kind; null for steps that only run code.
+    async fn details(&self) -> Option<StepDetailsUnion> {
+        StepDetailsUnion::of(&self.0)
     }
 }
 
-/// The member `key` of an object that has no other; memos of results and errors look so.
+/// The result of a step that has one.
+pub(crate) fn output_of(step: &StepRecord) -> Option<JsonScalar> {
+    let memo = step
+        .memo
+        .as_ref()
+        .filter(|_| status_of(step) == StepStatusEnum::Completed)?;
+    Some(JsonScalar(
+        wrapped(memo, "data").unwrap_or_else(|| memo.clone()),
+    ))
+}
+
+/// The member `key` of an object that has no other; memos of results look so.
 fn wrapped(memo: &Json, key: &str) -> Option<Json> {
     let value = memo.member(key)?;
     (memo.members().count() == 1).then_some(value)
-}
-
-/// Whether a step of this kind has nothing to run and only waits.
-pub(crate) fn is_wait(kind: StepKind) -> bool {
-    match kind {
-        StepKind::Run | StepKind::Fetch | StepKind::Infer => false,
-        StepKind::Sleep | StepKind::WaitForEvent | StepKind::Invoke | StepKind::WaitForSignal => {
-            true
-        }
-    }
 }
 
 pub(crate) fn status_of(step: &StepRecord) -> StepStatusEnum {
@@ -154,10 +157,8 @@ pub(crate) fn status_of(step: &StepRecord) -> StepStatusEnum {
         StepStatus::Completed => StepStatusEnum::Completed,
         StepStatus::Failed => StepStatusEnum::Failed,
         // A wait that ran out has the result null; an invocation that ran out has an error.
-        StepStatus::TimedOut => match step.memo.as_ref().and_then(|memo| wrapped(memo, "error")) {
-            Some(_) => StepStatusEnum::Failed,
-            None => StepStatusEnum::Completed,
-        },
+        StepStatus::TimedOut if step.error().is_some() => StepStatusEnum::Failed,
+        StepStatus::TimedOut => StepStatusEnum::Completed,
         StepStatus::Cancelled => StepStatusEnum::Cancelled,
     }
 }
@@ -237,6 +238,8 @@ mod tests {
             memo: memo.map(|memo| Json::parse(memo.as_bytes()).unwrap()),
             position: None,
             failed_attempts: 0,
+            details: None,
+            ended_by: None,
             queued_at: Timestamp::default(),
             started_at: None,
             ended_at: None,

@@ -5,31 +5,29 @@ use async_graphql::{Context, Enum, Error, ID, Object};
 use inngest_core::{
     ids::RunId,
     wait::{Wait, WaitKind},
+    wire::finish,
 };
-use inngest_services::Error as ServiceError;
 
 use crate::graphql::{
     asking::asking,
     error::failed,
-    loaders::{StepsOf, load},
-    objects::step::StepObject,
+    ids::GlobalId,
+    loaders::{RunsOf, StepsOf, load},
+    objects::{
+        run::{self, RunObject},
+        step::StepObject,
+    },
     scalars::{CelExpression, DateTime},
 };
 
 /// A point where a run waits for something outside.
-pub(crate) struct WaitObject(Wait);
+pub(crate) struct WaitObject(pub(crate) Wait);
 
 /// The open waits of a run, oldest first; rules that would cancel it are none.
 pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObject>, Error> {
     let asking = asking(ctx);
-    let waits = asking
-        .services
-        .store()
-        .waits_of_run(asking.actor.env, run)
-        .await;
-    let mut waits = waits.map_err(|error| failed(ctx, &ServiceError::from(error)))?;
-    waits.retain(|wait| wait.kind != WaitKind::Cancel);
-    waits.sort_by_key(|wait| (wait.since, wait.step.clone()));
+    let waits = asking.services.runs().waits_of(&asking.actor, run).await;
+    let waits = waits.map_err(|error| failed(ctx, &error))?;
     Ok(waits.into_iter().map(WaitObject).collect())
 }
 
@@ -37,8 +35,14 @@ pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObje
 #[Object(name = "Wait")]
 impl WaitObject {
     /// Global id, prefix wait.
-    async fn id(&self) -> ID {
-        ID(format!("wait_{}", self.0.id))
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.global()
+    }
+
+    /// The run.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn run(&self, ctx: &Context<'_>) -> Result<RunObject, Error> {
+        run::get(ctx, self.0.run).await
     }
 
     /// The step.
@@ -87,6 +91,18 @@ impl WaitObject {
     /// Signal name.
     async fn signal(&self) -> Option<&str> {
         self.0.signal.as_deref()
+    }
+
+    /// Invoked run, known as soon as it is queued.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn invoked_run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
+        let step = self.0.step.as_ref();
+        let step = step.filter(|_| self.0.kind == WaitKind::Invoke)?;
+        let event = finish::invocation_id(self.0.run, step);
+        match load(ctx, RunsOf(event)).await {
+            Ok(runs) => runs?.into_iter().next().map(|run| Ok(RunObject(run))),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Since when.

@@ -1,0 +1,191 @@
+//! What steps ask for, by kind.
+
+use async_graphql::{ComplexObject, Context, Error, SimpleObject, Union};
+
+use inngest_core::{
+    ids::EventId,
+    json::Json,
+    run::{StepDetails, StepRecord, StepStatus},
+    wire::finish,
+};
+
+use crate::graphql::{
+    asking::asking,
+    error::nullable,
+    loaders::{RunsOf, load},
+    objects::{event::EventObject, function::FunctionObject, run::RunObject},
+    scalars::{CelExpression, DateTime, UrlText},
+};
+
+/// Facts that depend on the kind of step.
+#[derive(Union)]
+#[graphql(name = "StepDetails")]
+pub(crate) enum StepDetailsUnion {
+    Sleep(SleepStepDetails),
+    Event(WaitForEventStepDetails),
+    Signal(WaitForSignalStepDetails),
+    Invoke(InvokeStepDetails),
+    Gateway(GatewayStepDetails),
+}
+
+/// Facts about a sleep.
+#[derive(SimpleObject)]
+pub(crate) struct SleepStepDetails {
+    /// When it ends.
+    until: DateTime,
+}
+
+/// Facts about a wait for an event.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct WaitForEventStepDetails {
+    /// Event name.
+    event_name: String,
+    /// Condition; null when there is none, or it is longer than 8 KiB.
+    expression: Option<CelExpression>,
+    /// When it gives up.
+    timeout_at: DateTime,
+    /// Null while waiting, and when the run was cancelled first.
+    timed_out: Option<bool>,
+    #[graphql(skip)]
+    matched: Option<EventId>,
+}
+
+/// Facts about a wait for a signal.
+#[derive(SimpleObject)]
+pub(crate) struct WaitForSignalStepDetails {
+    /// Signal name.
+    signal: String,
+    /// When it gives up.
+    timeout_at: DateTime,
+    /// Null while waiting, and when the run was cancelled first.
+    timed_out: Option<bool>,
+}
+
+/// Facts about an invoke step.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct InvokeStepDetails {
+    /// Target, as the app named it.
+    function_slug: String,
+    /// When it gives up.
+    timeout_at: DateTime,
+    /// Null while waiting, and when the run was cancelled first.
+    timed_out: Option<bool>,
+    #[graphql(skip)]
+    triggering: EventId,
+    #[graphql(skip)]
+    returned: Option<EventId>,
+}
+
+/// Facts about a request made by the server.
+#[derive(SimpleObject)]
+pub(crate) struct GatewayStepDetails {
+    /// Target without credentials, query and fragment.
+    url: UrlText,
+    /// HTTP method.
+    method: String,
+    /// HTTP status of the answer.
+    status_code: Option<i32>,
+}
+
+impl StepDetailsUnion {
+    /// None for steps that only run code, and for those stored before this was kept.
+    pub(crate) fn of(step: &StepRecord) -> Option<Self> {
+        let timed_out = match step.status {
+            StepStatus::Open | StepStatus::Cancelled => None,
+            StepStatus::TimedOut => Some(true),
+            StepStatus::Completed | StepStatus::Failed => Some(false),
+        };
+        Some(match step.details.clone()? {
+            StepDetails::Sleep { until } => Self::Sleep(SleepStepDetails {
+                until: DateTime(until),
+            }),
+            StepDetails::Event {
+                name,
+                expression,
+                until,
+            } => Self::Event(WaitForEventStepDetails {
+                event_name: name,
+                expression: expression.map(CelExpression),
+                timeout_at: DateTime(until),
+                timed_out,
+                matched: step.ended_by,
+            }),
+            StepDetails::Signal { name, until } => Self::Signal(WaitForSignalStepDetails {
+                signal: name,
+                timeout_at: DateTime(until),
+                timed_out,
+            }),
+            StepDetails::Invoke { function, until } => Self::Invoke(InvokeStepDetails {
+                function_slug: function,
+                timeout_at: DateTime(until),
+                timed_out,
+                triggering: finish::invocation_id(step.run, &step.step),
+                returned: step.ended_by,
+            }),
+            StepDetails::Fetch { url, method } => Self::Gateway(GatewayStepDetails {
+                url: UrlText(url),
+                method,
+                status_code: step.memo.as_ref().and_then(status_code),
+            }),
+        })
+    }
+}
+
+/// The status of the answer, from the memo of a request.
+fn status_code(memo: &Json) -> Option<i32> {
+    memo.member("data")?
+        .member("status_code")?
+        .as_str()
+        .parse()
+        .ok()
+}
+
+#[ComplexObject]
+impl WaitForEventStepDetails {
+    /// The event that arrived.
+    async fn matched_event(&self, ctx: &Context<'_>) -> Option<Result<EventObject, Error>> {
+        event(ctx, self.matched?).await
+    }
+}
+
+#[ComplexObject]
+impl InvokeStepDetails {
+    /// Target, when it exists here.
+    async fn function(&self, ctx: &Context<'_>) -> Option<Result<FunctionObject, Error>> {
+        let asking = asking(ctx);
+        let functions = asking.services.functions();
+        match functions
+            .find_by_slug(&asking.actor, &self.function_slug)
+            .await
+        {
+            Ok(found) => found.map(|function| Ok(FunctionObject(function))),
+            Err(error) => nullable(ctx, Err(error)),
+        }
+    }
+
+    /// Event that started the other run.
+    async fn triggering_event(&self, ctx: &Context<'_>) -> Option<Result<EventObject, Error>> {
+        event(ctx, self.triggering).await
+    }
+
+    /// The other run, known as soon as it is queued.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
+        match load(ctx, RunsOf(self.triggering)).await {
+            Ok(runs) => runs?.into_iter().next().map(|run| Ok(RunObject(run))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Event that brought the result.
+    async fn return_event(&self, ctx: &Context<'_>) -> Option<Result<EventObject, Error>> {
+        event(ctx, self.returned?).await
+    }
+}
+
+async fn event(ctx: &Context<'_>, id: EventId) -> Option<Result<EventObject, Error>> {
+    let found = load(ctx, id).await.transpose();
+    found.map(|found| found.map(EventObject))
+}

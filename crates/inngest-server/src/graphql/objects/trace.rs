@@ -1,0 +1,284 @@
+//! Traces of runs.
+
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
+
+use inngest_core::{
+    ids::{RunId, StepId},
+    run::{
+        Run,
+        trace::{Span, SpanId, SpanKind, SpanLink, SpanStatus, TraceId},
+    },
+    wire,
+};
+use inngest_services::Trace;
+
+use crate::graphql::{
+    asking::asking,
+    connection::{self, Counted, Page},
+    error::{bad_input, failed},
+    ids,
+    loaders::{StepsOf, load},
+    objects::{
+        failure::ExecutionError,
+        run::{self, RunObject, millis},
+        step::StepObject,
+    },
+    scalars::{DateTime, Milliseconds},
+};
+
+/// Spans of one run as a flat list; parentSpanId gives the tree.
+pub(crate) struct TraceObject(Vec<TraceSpanObject>, RunId);
+
+/// The trace of a run.
+pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<TraceObject, Error> {
+    let asking = asking(ctx);
+    let trace = asking.services.runs().trace(&asking.actor, run).await;
+    trace
+        .map(TraceObject::of)
+        .map_err(|error| failed(ctx, &error))
+}
+
+impl TraceObject {
+    pub(crate) fn of(trace: Trace) -> Self {
+        let Trace { run, spans } = trace;
+        let with_run = |span| TraceSpanObject {
+            run: run.clone(),
+            span,
+        };
+        Self(spans.into_iter().map(with_run).collect(), run.id)
+    }
+
+    /// One span.
+    pub(crate) fn into_span(self, id: SpanId) -> Option<TraceSpanObject> {
+        self.0.into_iter().find(|span| span.span.id == id)
+    }
+}
+
+/// Spans of one run as a flat list; parentSpanId gives the tree.
+#[Object(name = "Trace")]
+impl TraceObject {
+    /// 32 hex digits.
+    async fn trace_id(&self) -> String {
+        TraceId::of(self.1).to_string()
+    }
+
+    /// 16 hex digits.
+    async fn root_span_id(&self) -> String {
+        SpanId::root(self.1).to_string()
+    }
+
+    /// Spans by start, the root first, each step followed by its own spans.
+    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    async fn spans(
+        &self,
+        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "Only these spans.")] filter: Option<TraceSpanFilter>,
+    ) -> Result<Page<TraceSpanObject, Counted>, Error> {
+        let filter = filter.unwrap_or_default();
+        if filter.attempt.is_some() && filter.step_id.is_none() {
+            return Err(bad_input("`attempt` needs `stepId`"));
+        }
+        let matching = self.0.iter().filter(|span| filter.is_met_by(&span.span));
+        connection::cut_counted(
+            matching.cloned().collect(),
+            (first, after.as_deref()),
+            |span| span.span.id.to_string(),
+            |span| span,
+        )
+    }
+
+    /// One span.
+    async fn span(
+        &self,
+        #[graphql(desc = "16 hex digits.")] span_id: String,
+    ) -> Option<TraceSpanObject> {
+        let wanted = SpanId::parse(&span_id)?;
+        self.0.iter().find(|span| span.span.id == wanted).cloned()
+    }
+}
+
+/// Filter for spans; all given parts must hold.
+#[derive(InputObject, Default)]
+pub(crate) struct TraceSpanFilter {
+    /// Only these kinds.
+    kinds: Option<Vec<SpanKindEnum>>,
+    /// Only of this step, by its hashed id.
+    step_id: Option<String>,
+    /// Only of this attempt, counted from 0; needs stepId.
+    attempt: Option<u32>,
+}
+
+impl TraceSpanFilter {
+    fn is_met_by(&self, span: &Span) -> bool {
+        let kind = SpanKindEnum::from(span.kind);
+        let step = span.step.as_ref().map(StepId::as_str);
+        self.kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&kind))
+            && self.step_id.as_ref().is_none_or(|id| step == Some(id))
+            && self
+                .attempt
+                .is_none_or(|number| span.attempt == Some(number))
+    }
+}
+
+/// One span of a trace.
+#[derive(Clone)]
+pub(crate) struct TraceSpanObject {
+    run: Run,
+    span: Span,
+}
+
+/// One span of a trace.
+#[Object(name = "TraceSpan")]
+impl TraceSpanObject {
+    /// Global id, prefix span.
+    pub(crate) async fn id(&self) -> ID {
+        ids::span(TraceId::of(self.run.id), self.span.id)
+    }
+
+    /// 16 hex digits.
+    async fn span_id(&self) -> String {
+        self.span.id.to_string()
+    }
+
+    /// Span above, null for the root.
+    async fn parent_span_id(&self) -> Option<String> {
+        self.span.parent.map(|parent| parent.to_string())
+    }
+
+    /// Display name.
+    async fn name(&self) -> &str {
+        &self.span.name
+    }
+
+    /// What it stands for.
+    async fn kind(&self) -> SpanKindEnum {
+        self.span.kind.into()
+    }
+
+    /// Present state.
+    async fn status(&self) -> SpanStatusEnum {
+        self.span.status.into()
+    }
+
+    /// When the work became due; null where that is not known.
+    async fn queued_at(&self) -> Option<DateTime> {
+        self.span.queued_at.map(DateTime)
+    }
+
+    /// Start; null before it, and for attempts that failed and were followed by another one, whose start is not kept.
+    async fn started_at(&self) -> Option<DateTime> {
+        self.span.started_at.map(DateTime)
+    }
+
+    /// End, null while open.
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.span.ended_at.map(DateTime)
+    }
+
+    /// Time from start to end.
+    async fn duration_ms(&self) -> Option<Milliseconds> {
+        let (ended, started) = (self.span.ended_at?, self.span.started_at?);
+        Some(millis(ended.since(started)))
+    }
+
+    /// The run.
+    async fn run(&self) -> RunObject {
+        RunObject(self.run.clone())
+    }
+
+    /// The step; null for spans of the run itself, and while nothing but a failure of the step is stored.
+    async fn step(&self, ctx: &Context<'_>) -> Option<Result<StepObject, Error>> {
+        let wanted = self.span.step.as_ref()?;
+        match load(ctx, StepsOf(self.run.id)).await {
+            Ok(steps) => steps?
+                .into_iter()
+                .find(|step| step.step == *wanted)
+                .map(|step| Ok(StepObject(step))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Attempt number, counted from 0.
+    async fn attempt(&self) -> Option<u32> {
+        self.span.attempt
+    }
+
+    /// How it failed.
+    async fn error(&self) -> Option<ExecutionError> {
+        let failure = self.span.failure.as_ref()?;
+        Some(wire::memo::parse_error(failure).into())
+    }
+
+    /// Links to other traces: the run that a step has invoked, the step that invoked this run, the run that it repeats.
+    #[graphql(complexity = "2 * child_complexity")]
+    async fn links(&self) -> Vec<SpanLinkObject> {
+        self.span
+            .links
+            .iter()
+            .copied()
+            .map(SpanLinkObject)
+            .collect()
+    }
+}
+
+/// Link from a span to another trace.
+pub(crate) struct SpanLinkObject(SpanLink);
+
+/// Link from a span to another trace.
+#[Object(name = "SpanLink")]
+impl SpanLinkObject {
+    /// Other trace.
+    async fn trace_id(&self) -> String {
+        TraceId::of(self.0.run).to_string()
+    }
+
+    /// Other span.
+    async fn span_id(&self) -> String {
+        self.0.span.to_string()
+    }
+
+    /// The run, when it is still stored.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
+        run::find(ctx, self.0.run).await
+    }
+}
+
+/// What a span stands for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "SpanKind", remote = "SpanKind")]
+pub(crate) enum SpanKindEnum {
+    /// A whole run.
+    Run,
+    /// A step with all its attempts.
+    Step,
+    /// One attempt.
+    Attempt,
+    /// A request to the app that was to plan steps or to end the run, and failed; successful ones are not kept.
+    Request,
+    /// Time in the queue.
+    Queue,
+}
+
+/// State of a span.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "SpanStatus", remote = "SpanStatus")]
+pub(crate) enum SpanStatusEnum {
+    /// Not started.
+    Queued,
+    /// Open.
+    Running,
+    /// Asleep or waiting.
+    Waiting,
+    /// Closed without an error.
+    Completed,
+    /// Closed with an error.
+    Failed,
+    /// Closed by a cancellation.
+    Cancelled,
+    /// The run was skipped.
+    Skipped,
+}

@@ -1,0 +1,226 @@
+//! The objects of the API that are reached from others, over HTTP.
+
+use inngest_core::{
+    ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId},
+    json::Json,
+    run::{StepDetails, StepKind, StepStatus},
+    time::Timestamp,
+};
+use inngest_state::{Commit, FailedAttemptRow, StepChange};
+use serde_json::{Value, json};
+
+use crate::harness::{NOW, Server};
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(NOW + ms)
+}
+
+/// A step that has ended, as the engine stores it.
+fn step(
+    run: RunId,
+    id: &str,
+    kind: StepKind,
+    memo: &str,
+    details: Option<StepDetails>,
+) -> StepChange {
+    StepChange {
+        run,
+        org: DEFAULT_ORG,
+        env: DEFAULT_ENV,
+        step: StepId::parse(id).unwrap(),
+        name: format!("the {id}"),
+        kind,
+        status: StepStatus::Completed,
+        group: None,
+        position: Some(0),
+        memo: Some(Json::parse(memo.as_bytes()).unwrap()),
+        details,
+        ended_by: None,
+        queued_at: at(10),
+        started_at: Some(at(20)),
+        ended_at: Some(at(30)),
+    }
+}
+
+/// A run with a step of each kind that says what it asked for, and a step that failed once.
+async fn run_with_steps(server: &Server) -> String {
+    server.register().await;
+    let (event, run) = server.start_run().await;
+    let id: RunId = run.parse().unwrap();
+    let (until, name) = (at(99), "a".to_owned());
+    let details = [
+        (StepKind::Sleep, "null", StepDetails::Sleep { until }),
+        (
+            StepKind::WaitForEvent,
+            "null",
+            StepDetails::Event {
+                name: name.clone(),
+                expression: Some("true".to_owned()),
+                until,
+            },
+        ),
+        (
+            StepKind::WaitForSignal,
+            "null",
+            StepDetails::Signal { name, until },
+        ),
+        (
+            StepKind::Invoke,
+            r#"{"data":1}"#,
+            StepDetails::Invoke {
+                function: "shop-receipt".to_owned(),
+                until,
+            },
+        ),
+        (
+            StepKind::Fetch,
+            r#"{"data":{"status_code":204}}"#,
+            StepDetails::Fetch {
+                url: "https://api.test/x".to_owned(),
+                method: "PUT".to_owned(),
+            },
+        ),
+    ];
+    let mut steps: Vec<StepChange> = details
+        .into_iter()
+        .enumerate()
+        .map(|(index, (kind, memo, details))| {
+            step(id, &format!("s{index}"), kind, memo, Some(details))
+        })
+        .collect();
+    steps[1].ended_by = Some(event.parse().unwrap());
+    steps.push(step(id, "work", StepKind::Run, r#"{"data":{"n":1}}"#, None));
+    let failed = FailedAttemptRow {
+        run: id,
+        org: DEFAULT_ORG,
+        env: DEFAULT_ENV,
+        step: Some(StepId::parse("work").unwrap()),
+        attempt: 0,
+        class: "app".to_owned(),
+        code: "step_error".to_owned(),
+        error: Json::parse(br#"{"message":"no"}"#).unwrap(),
+        at: at(12),
+        next_at: Some(at(15)),
+    };
+    let commit = Commit {
+        steps,
+        failed_attempts: vec![failed],
+        ..Commit::default()
+    };
+    server.services.store().commit(commit).await.unwrap();
+    run
+}
+
+#[tokio::test]
+async fn steps_tell_what_they_asked_for() {
+    let server = Server::dev().await;
+    let run = run_with_steps(&server).await;
+    let query = "query ($id: ID!) { run(id: $id) { steps { nodes { stepId details { __typename
+        ... on SleepStepDetails { until }
+        ... on WaitForEventStepDetails { eventName expression timedOut matchedEvent { name } }
+        ... on WaitForSignalStepDetails { signal timeoutAt }
+        ... on InvokeStepDetails { functionSlug function { slug } run { id } returnEvent { id } triggeringEvent { id } }
+        ... on GatewayStepDetails { url method statusCode } } } } } }";
+    let shown = server.query(query, json!({"id": run})).await;
+    let mut details: Vec<(String, Value)> = shown["run"]["steps"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| {
+            (
+                step["stepId"].as_str().unwrap().to_owned(),
+                step["details"].clone(),
+            )
+        })
+        .collect();
+    details.sort_by(|a, b| a.0.cmp(&b.0));
+    let until = at(99).to_rfc3339();
+    let details: Vec<Value> = details.into_iter().map(|(_, details)| details).collect();
+    assert_eq!(
+        Value::Array(details),
+        json!([
+            {"__typename": "SleepStepDetails", "until": until},
+            {"__typename": "WaitForEventStepDetails", "eventName": "a", "expression": "true", "timedOut": false,
+             "matchedEvent": {"name": "shop/order.placed"}},
+            {"__typename": "WaitForSignalStepDetails", "signal": "a", "timeoutAt": until},
+            {"__typename": "InvokeStepDetails", "functionSlug": "shop-receipt", "function": {"slug": "shop-receipt"},
+             "run": null, "returnEvent": null, "triggeringEvent": null},
+            {"__typename": "GatewayStepDetails", "url": "https://api.test/x", "method": "PUT", "statusCode": 204},
+            null,
+        ])
+    );
+}
+
+#[tokio::test]
+async fn trace_is_filtered_and_paged_and_each_of_its_spans_is_found_again() {
+    let server = Server::dev().await;
+    let run = run_with_steps(&server).await;
+    let query = "query ($id: ID!, $filter: TraceSpanFilter, $after: String) { run(id: $id) { trace { traceId rootSpanId
+        spans(first: 3, after: $after, filter: $filter) { totalCount { value } pageInfo { hasNextPage endCursor }
+            nodes { id spanId parentSpanId name kind status startedAt endedAt durationMs attempt step { stepId } run { runId } error { name message } links { traceId } } } } } }";
+    let filter = json!({"stepId": "work"});
+    let first = server
+        .query(query, json!({"id": run, "filter": filter}))
+        .await;
+    let trace = &first["run"]["trace"];
+    assert_eq!(trace["spans"]["totalCount"]["value"], 4);
+    let nodes = trace["spans"]["nodes"].as_array().unwrap();
+    assert_eq!(
+        (&nodes[0]["kind"], &nodes[0]["name"]),
+        (&json!("STEP"), &json!("the work"))
+    );
+    assert_eq!(nodes[0]["parentSpanId"], trace["rootSpanId"]);
+    assert_eq!(nodes[1]["parentSpanId"], nodes[0]["spanId"]);
+    assert_eq!(nodes[1]["error"], json!({"name": "Error", "message": "no"}));
+    // The start of an attempt that failed and was followed by another is not stored.
+    assert_eq!(
+        (&nodes[1]["startedAt"], &nodes[1]["attempt"]),
+        (&Value::Null, &json!(0))
+    );
+    assert_eq!(nodes[0]["step"]["stepId"], "work");
+    assert_eq!(nodes[0]["run"]["runId"], json!(run));
+    let after = &trace["spans"]["pageInfo"]["endCursor"];
+    let rest = server
+        .query(query, json!({"id": run, "filter": filter, "after": after}))
+        .await;
+    let rest = &rest["run"]["trace"]["spans"];
+    assert_eq!(rest["nodes"][0]["durationMs"], 10);
+    assert_eq!(rest["pageInfo"]["hasNextPage"], false);
+
+    let again = "query ($ids: [ID!]!) { nodes(ids: $ids) { id __typename ... on TraceSpan { name } ... on StepAttempt { number status output error { message } step { stepId } } } }";
+    let attempts = [
+        format!("att_{run}.work.0"),
+        format!("att_{run}.work.1"),
+        format!("att_{run}.work.2"),
+    ];
+    let mut ids: Vec<Value> = nodes.iter().map(|span| span["id"].clone()).collect();
+    ids.extend(attempts.iter().map(|id| json!(id)));
+    let found = server.query(again, json!({"ids": ids})).await;
+    for (index, span) in nodes.iter().enumerate() {
+        assert_eq!(
+            found["nodes"][index],
+            json!({"id": span["id"], "__typename": "TraceSpan", "name": span["name"]})
+        );
+    }
+    let attempts = &found["nodes"].as_array().unwrap()[nodes.len()..];
+    assert_eq!(
+        (&attempts[0]["status"], &attempts[0]["error"]["message"]),
+        (&json!("FAILED"), &json!("no"))
+    );
+    assert_eq!(
+        (&attempts[1]["status"], &attempts[1]["output"]),
+        (&json!("COMPLETED"), &json!({"n": 1}))
+    );
+    assert_eq!(attempts[2], Value::Null);
+
+    let answer = server
+        .post(
+            "/graphql",
+            &json!({"query": query, "variables": {"id": run, "filter": {"attempt": 0}}}),
+        )
+        .await;
+    assert_eq!(
+        answer.json()["errors"][0]["extensions"]["code"],
+        "BAD_USER_INPUT"
+    );
+}

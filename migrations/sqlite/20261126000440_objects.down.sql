@@ -1,0 +1,2 @@
+ALTER TABLE steps DROP COLUMN event_id;
+ALTER TABLE steps DROP COLUMN details;
