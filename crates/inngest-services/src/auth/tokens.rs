@@ -3,7 +3,7 @@
 //! Each key has its one algorithm, whatever a token says of itself; `iss`, `aud` and `exp` have to be there and right. Claims that
 //! make the actor: `org` (its id), `envs` (names or ids, the first one counts unless another is asked for) and `role`.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use inngest_core::{
     access::{Actor, Role},
@@ -76,7 +76,7 @@ struct Issuer {
     issuer: String,
     audience: String,
     fixed: Vec<(Algorithm, DecodingKey)>,
-    published: Vec<Jwks>,
+    published: Vec<Arc<Jwks>>,
 }
 
 impl Issuer {
@@ -251,7 +251,9 @@ impl Tokens {
         // Asked for only when no key at hand fits: finding one may cost a request to the issuer.
         if let Some(issuer) = &self.issuer {
             for published in &issuer.published {
-                let found = published.find(header, &engine.client).await;
+                let found = published
+                    .find(header, &engine.client, &engine.tracker)
+                    .await;
                 let candidate =
                     found.map(|(algorithm, key)| issuer.candidate(algorithm, Cow::Owned(key)));
                 if let Some(claims) = candidate.as_ref().and_then(&mut try_key) {
