@@ -7,6 +7,8 @@ mod banner;
 mod chain;
 mod data_dir;
 mod listen;
+mod log_line;
+mod log_writer;
 mod metrics;
 mod node;
 mod postgres;
@@ -27,7 +29,9 @@ use inngest_config::{Inputs, Loaded, load};
 use crate::{args::Asked, chain::chain};
 
 fn main() -> ExitCode {
-    match run() {
+    let ended = run();
+    telemetry::flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to do about a closed standard error.
@@ -65,7 +69,7 @@ fn with_settings(
 ) -> anyhow::Result<()> {
     let loaded = load(inputs)?;
     let wants_colour = !inputs.environment.contains_key("NO_COLOR");
-    telemetry::init(loaded.settings.log, wants_colour);
+    telemetry::init(loaded.settings.log, wants_colour).context("could not set up logging")?;
     if let Some(file) = &loaded.file {
         tracing::info!("settings file: {}", file.display());
     }

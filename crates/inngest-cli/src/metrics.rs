@@ -1,10 +1,11 @@
 //! Metrics for Prometheus, on a listener of their own, which asks for no credential.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ::metrics::gauge;
+use ::metrics::{counter, gauge};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -13,10 +14,14 @@ use inngest_config::MetricsSettings;
 use inngest_server::{metrics_router, serve};
 use inngest_services::Services;
 
+use crate::telemetry;
+
 /// Bounds of histograms of durations, in seconds: from a quick commit to the longest call.
 const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0, 7_200.0,
 ];
+/// How long a level is shown that nobody has set again.
+const IDLE: Duration = Duration::from_secs(600);
 /// Bounds of histograms of counts.
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 350.0, 512.0];
 
@@ -53,7 +58,9 @@ pub(crate) async fn start(settings: &MetricsSettings) -> anyhow::Result<Option<M
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &COUNTS)
         })
-        .context("could not set up metrics")?;
+        .context("could not set up metrics")?
+        // Functions come and go; the series of those that are gone must not stay for ever.
+        .idle_timeout(MetricKindMask::GAUGE, Some(IDLE));
     let handle = builder
         .install_recorder()
         .context("could not set up metrics")?;
@@ -85,6 +92,7 @@ impl Metrics {
 /// Figures of this process.
 fn process(begun: Instant) {
     gauge!("inngest_uptime_seconds").set(begun.elapsed());
+    counter!("inngest_log_lines_dropped_total").absolute(telemetry::dropped());
     gauge!("inngest_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes);
@@ -108,7 +116,7 @@ fn describe() {
     };
     counter!("inngest_events_accepted_total", "Events stored");
     counter!("inngest_runs_started_total", "Runs started");
-    counter!("inngest_runs_ended_total", "Runs ended");
+    counter!("inngest_runs_ended_total", "Runs ended, by how");
     counter!("inngest_calls_total", "Calls made to apps");
     spread!(
         "inngest_call_duration_seconds",
@@ -121,6 +129,14 @@ fn describe() {
     counter!(
         "inngest_decisions_repeated_total",
         "Decisions made again because a run had changed meanwhile"
+    );
+    counter!(
+        "inngest_leases_total",
+        "Leases on work given to this server"
+    );
+    counter!(
+        "inngest_log_lines_dropped_total",
+        "Log lines that were not written because nobody read them"
     );
     counter!(
         "inngest_lease_takeovers_total",

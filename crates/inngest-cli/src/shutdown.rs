@@ -5,6 +5,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+use crate::telemetry;
+
 /// The exit code after a second signal, as shells give it for an interrupt.
 const KILLED: i32 = 130;
 
@@ -31,6 +33,7 @@ pub(crate) fn on_signal(
         tokio::select! {
             () = signals.next() => {
                 warn!("stopped at once; what was cut off goes on after the next start");
+                telemetry::flush();
                 std::process::exit(KILLED);
             }
             () = ended.cancelled() => {}

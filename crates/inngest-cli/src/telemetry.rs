@@ -1,33 +1,63 @@
-//! Logs: for people on a terminal, JSON everywhere else.
+//! Logs of the whole process: for people on a terminal, JSON everywhere else.
 
-use std::io::{IsTerminal, stdout};
+use std::{
+    io::{IsTerminal, stdout},
+    sync::OnceLock,
+};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use inngest_config::LogSettings;
+
+use crate::{
+    log_line::{Form, LogLines},
+    log_writer::LogWriter,
+};
+
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// Sets up logging for the whole process, and makes panics part of the log. Call once.
 ///
 /// Libraries below the product are heard only when they warn, whatever the level, so that `debug` shows what the product does.
-pub(crate) fn init(settings: LogSettings, colour: bool) {
+///
+/// # Errors
+/// When the system refuses a thread.
+pub(crate) fn init(settings: LogSettings, colour: bool) -> std::io::Result<()> {
     let filter = EnvFilter::new(format!("warn,inngest={}", settings.level.as_str()));
-    let builder = fmt().with_env_filter(filter);
-    if is_for_people(settings) {
-        builder
-            .compact()
-            .with_target(false)
-            .with_ansi(colour)
-            .init();
+    let form = if is_for_people(settings) {
+        Form::Text { colour }
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .init();
-    }
+        Form::Json
+    };
+    let writer = LogWriter::to_stdout(match form {
+        Form::Json => |count| {
+            format!(
+                "{{\"level\":\"WARN\",\"message\":\"log lines were dropped, because nobody read them\",\"count\":{count}}}\n"
+            )
+        },
+        Form::Text { .. } => |count| {
+            format!(" WARN log lines were dropped, because nobody read them count={count}\n")
+        },
+    })?;
+    let writer = WRITER.get_or_init(|| writer).clone();
+    let lines = LogLines::new(form, move |line| writer.write(line)).with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
     std::panic::set_hook(Box::new(|info| {
         tracing::error!(error = %info, "a task of the server panicked");
     }));
+    Ok(())
+}
+
+/// Waits, but not for long, until what was logged so far is written. To be called before the process ends.
+pub(crate) fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush();
+    }
+}
+
+/// Log lines that were dropped so far because nobody read them.
+pub(crate) fn dropped() -> u64 {
+    WRITER.get().map_or(0, LogWriter::dropped)
 }
 
 /// Whether a person reads along: standard output is a terminal and JSON was not asked for.

@@ -39,8 +39,8 @@ use crate::{
     live::Live,
     memory::MemoryQueue,
     model::{
-        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, ScheduleState, Settled,
-        Verdict,
+        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, RebuildProgress,
+        ScheduleState, Settled, Verdict,
     },
     redis::{RedisQueue, live::RedisLive, rebuild::RedisRebuild},
 };
@@ -371,6 +371,14 @@ impl Rebuild {
     /// `Unavailable` or `Lost`.
     pub async fn open(&self) -> Result<bool, Error> {
         self.0.open().await
+    }
+
+    /// Tells every process how far it is; see [`QueueStats::rebuild`]. `false` when the schedule was lost again.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Lost`.
+    pub async fn tell(&self, progress: RebuildProgress) -> Result<bool, Error> {
+        self.0.tell(progress).await
     }
 
     /// Declares the schedule whole. `false` when it was lost again.

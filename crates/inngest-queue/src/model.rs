@@ -156,6 +156,17 @@ pub struct QueueStats {
     pub crashes: u64,
     /// How often a waiter was woken to look again, ever. Stands still while nothing happens.
     pub wakeups: u64,
+    /// How far the rebuild is that some process carries out.
+    pub rebuild: Option<RebuildProgress>,
+}
+
+/// How far a rebuild of the schedule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildProgress {
+    /// Entries added so far.
+    pub added: u64,
+    /// Entries that there were to add when it began.
+    pub total: u64,
 }
 
 /// Figures of one partition.

@@ -13,7 +13,7 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use metrics::{counter, histogram};
-use tracing::Instrument;
+use tracing::{Instrument, debug, field::Empty};
 
 use crate::{origin, rest::problem::Problem, state::AppState};
 
@@ -74,6 +74,14 @@ pub(crate) async fn around(
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let begun = Instant::now();
+    let span = tracing::info_span!(
+        "request",
+        request.id = %id.0,
+        http.method = %method,
+        http.route = %route,
+        org.id = Empty,
+        env.id = Empty,
+    );
     request.extensions_mut().insert(id.clone());
 
     let mut response = if method == Method::OPTIONS && origin.is_some() {
@@ -87,9 +95,9 @@ pub(crate) async fn around(
         )
         .into_response()
     } else {
-        let span = tracing::debug_span!("request", request.id = %id.0, http.method = %method);
         let id = id.0.clone();
-        let answering = async move { guarded(next.run(request).instrument(span), &id).await };
+        let answering =
+            async move { guarded(next.run(request), &id).await }.instrument(span.clone());
         if method.is_safe() {
             answering.await
         } else {
@@ -100,7 +108,7 @@ pub(crate) async fn around(
         }
     };
 
-    note(route, response.status(), begun.elapsed());
+    span.in_scope(|| note(route, response.status(), begun.elapsed()));
     let headers = response.headers_mut();
     headers.insert(SERVER_KIND.clone(), HeaderValue::from_static(state.kind));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -119,6 +127,11 @@ pub(crate) async fn around(
 
 /// Routes are templates, so there are few of them, and so are classes of status.
 fn note(route: String, status: StatusCode, took: Duration) {
+    debug!(
+        http.status = status.as_u16(),
+        duration_ms = took.as_secs_f64() * 1_000.0,
+        "request answered"
+    );
     let class = match status.as_u16() {
         200..=299 => "2xx",
         300..=399 => "3xx",

@@ -34,7 +34,7 @@ use crate::{
     jobs::Failures,
     metrics::Lag,
     programs::Programs,
-    refill::{LeftOut, Rebuilding},
+    refill::LeftOut,
     registry::Registries,
     second_look::SecondLook,
     settings::ServiceSettings,
@@ -76,7 +76,6 @@ pub(crate) struct Engine {
     pub(crate) left_out: Arc<LeftOut>,
     /// See [`Engine::schedule`].
     pub(crate) telling: Arc<Semaphore>,
-    pub(crate) rebuilding: Rebuilding,
     pub(crate) epochs: Epochs,
     /// The schedule has been filled since the start.
     pub(crate) ready: AtomicBool,
@@ -89,8 +88,12 @@ pub struct Counters {
     pub events: AtomicU64,
     /// Runs started.
     pub runs_started: AtomicU64,
-    /// Runs ended.
-    pub runs_ended: AtomicU64,
+    /// Runs that completed.
+    pub runs_completed: AtomicU64,
+    /// Runs that failed.
+    pub runs_failed: AtomicU64,
+    /// Runs that were cancelled.
+    pub runs_cancelled: AtomicU64,
     /// Calls made to apps.
     pub calls: AtomicU64,
     /// Outcomes refused because the work had been handed to somebody else.
@@ -101,6 +104,8 @@ pub struct Counters {
     pub second_looks: AtomicU64,
     /// Schedules that this process has rebuilt.
     pub rebuilds: AtomicU64,
+    /// Leases that this process was given.
+    pub leases: AtomicU64,
     /// Leases on work whose holder had vanished.
     pub takeovers: AtomicU64,
     /// Leases on work that was gone or somebody else's by then.

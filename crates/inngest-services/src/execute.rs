@@ -110,8 +110,7 @@ impl Engine {
                     fail_point!("exec::before_send");
                     let begun = tokio::time::Instant::now();
                     let reply = self.call(&cell, work, &loaded, &call, since).await;
-                    histogram!("inngest_call_duration_seconds", "outcome" => outcome_of(&reply))
-                        .record(begun.elapsed());
+                    note_call(outcome_of(&reply), begun.elapsed());
                     fail_point!("exec::got_response");
                     let mut info = call.info;
                     // The app may have reported steps meanwhile.
@@ -381,7 +380,16 @@ impl Engine {
     }
 }
 
-/// A word for what came back, for metrics.
+fn note_call(outcome: &'static str, took: Duration) {
+    debug!(
+        outcome,
+        duration_ms = took.as_secs_f64() * 1_000.0,
+        "app called"
+    );
+    histogram!("inngest_call_duration_seconds", "outcome" => outcome).record(took);
+}
+
+/// A word for what came back.
 fn outcome_of(reply: &Reply) -> &'static str {
     match reply {
         Reply::Failed(failure) => failure.class.as_str(),

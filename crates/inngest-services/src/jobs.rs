@@ -13,7 +13,7 @@ use inngest_core::{
 };
 use inngest_queue::model::{Lease, Verdict};
 use inngest_state::fail_point;
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, info_span, warn};
 
 use crate::{
     Error, Kind,
@@ -59,9 +59,25 @@ impl Failures {
     }
 }
 
+/// Holds what each line is about that is logged while work is done.
+pub(crate) fn span_of(work: &Work) -> Span {
+    info_span!(
+        "job",
+        job.id = %work.id,
+        job.kind = ?work.kind,
+        env.id = %work.env,
+        function.id = %work.function,
+        run.id = work.run.map(display),
+        step.id = work.step.as_ref().map(display),
+        attempt = work.attempt,
+        epoch = work.epoch,
+    )
+}
+
 impl Engine {
     /// Does what a lease is for. Twice is harmless.
     pub(crate) async fn handle(&self, lease: Lease) -> Verdict {
+        Counters::add(&self.counters.leases, 1);
         let mut work = lease.work;
         if lease.lost || lease.crashes > 0 {
             // Whoever had it before may have committed, and vanished before it could tell the schedule what follows.

@@ -46,11 +46,12 @@ use inngest_core::{
 use inngest_executor::AppClient;
 use inngest_queue::{
     Queue,
-    model::ScheduleState,
+    model::{Lease, RebuildProgress, ScheduleState},
     worker::{self, WorkerSettings},
 };
 use inngest_state::{Store, Writers};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 pub use apps::{Apps, Functions, SyncReport};
 pub use auth::{
@@ -65,7 +66,6 @@ pub use events::Events;
 pub use inngest_state::{ListEvents, ListRuns};
 pub use live::{FeedItem, LiveViews, RunFeedFilter};
 pub use programs::Programs;
-pub use refill::RebuildProgress;
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};
@@ -105,7 +105,7 @@ pub struct Health {
     pub database_connected: bool,
     /// `embedded`, `connected`, `rebuilding` or `disconnected`.
     pub schedule: &'static str,
-    /// How far the rebuild is that this process carries out.
+    /// How far the rebuild is that some process carries out.
     pub rebuild: Option<RebuildProgress>,
     /// Whether the schedule has been filled since the start, or cannot be reached.
     pub ready: bool,
@@ -173,7 +173,6 @@ impl Services {
             syncing: tokio::sync::Mutex::default(),
             left_out: Arc::default(),
             telling: Arc::new(tokio::sync::Semaphore::new(engine::TELLINGS)),
-            rebuilding: refill::Rebuilding::default(),
             epochs: epochs::Epochs::default(),
             ready: false.into(),
         })))
@@ -211,9 +210,10 @@ impl Services {
     /// Works off the schedule until `stop`. Returns when the workers have wound down.
     pub async fn work(&self, settings: WorkerSettings, stop: CancellationToken) {
         let engine = self.0.clone();
-        let handler = move |lease| {
+        let handler = move |lease: Lease| {
             let engine = engine.clone();
-            async move { engine.handle(lease).await }
+            let span = jobs::span_of(&lease.work);
+            async move { engine.handle(lease).await }.instrument(span)
         };
         worker::work(
             self.0.queue.clone(),
@@ -336,13 +336,15 @@ impl Services {
             }
             (true, ScheduleState::Unreachable) => "disconnected",
         };
+        // Redis answers within a second, or counts as not answering.
+        let stats = engine.queue.stats().await.ok();
         Health {
             database: engine.store.kind(),
             database_connected: engine.store.ping().await.is_ok(),
             schedule,
-            rebuild: engine.rebuilding.progress(),
+            rebuild: stats.and_then(|stats| stats.rebuild),
             ready: engine.ready.load(Ordering::Relaxed),
-            depth: engine.queue.stats().await.map_or(0, |stats| stats.entries),
+            depth: stats.map_or(0, |stats| stats.entries),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -57,7 +57,6 @@ impl Services {
         for (name, value) in [
             ("inngest_events_accepted_total", &counters.events),
             ("inngest_runs_started_total", &counters.runs_started),
-            ("inngest_runs_ended_total", &counters.runs_ended),
             ("inngest_calls_total", &counters.calls),
             (
                 "inngest_stale_writers_refused_total",
@@ -65,6 +64,7 @@ impl Services {
             ),
             ("inngest_decisions_repeated_total", &counters.conflicts),
             ("inngest_schedule_rebuilds_total", &counters.rebuilds),
+            ("inngest_leases_total", &counters.leases),
             ("inngest_lease_takeovers_total", &counters.takeovers),
             ("inngest_stale_entries_total", &counters.stale_entries),
             ("inngest_second_look_matches_total", &counters.second_looks),
@@ -73,6 +73,14 @@ impl Services {
             ("inngest_commits_unknown_total", &commits.unknown),
         ] {
             counter!(name).absolute(value.load(Ordering::Relaxed));
+        }
+        for (status, value) in [
+            ("completed", &counters.runs_completed),
+            ("failed", &counters.runs_failed),
+            ("cancelled", &counters.runs_cancelled),
+        ] {
+            counter!("inngest_runs_ended_total", "status" => status)
+                .absolute(value.load(Ordering::Relaxed));
         }
         for (result, value) in [
             ("written", &counters.resolved_as_written),

@@ -1,7 +1,9 @@
 //! Recording a decision: draft it, commit it, and decide again when the run has changed meanwhile.
 
+use std::time::Duration;
+
 use inngest_core::{
-    ids::{RunId, WaitId, WorkId},
+    ids::{EnvId, RunId, WaitId, WorkId},
     job::Work,
     run::{
         decide::{Decision, Effect, Ending, Fate, engine_failure},
@@ -83,7 +85,7 @@ impl Engine {
     /// Reads the run into its cell if it is not there. `false` when it has ended.
     pub(crate) async fn load<'a>(
         &self,
-        env: inngest_core::ids::EnvId,
+        env: EnvId,
         run: RunId,
         held: &'a mut Option<Progress>,
     ) -> Result<Option<&'a mut Progress>, Error> {
@@ -101,7 +103,7 @@ impl Engine {
     /// changed since the cell was read.
     pub(crate) async fn record(
         &self,
-        env: inngest_core::ids::EnvId,
+        env: EnvId,
         cell: &Cell,
         record: Record<'_>,
         mut decide: impl FnMut(&Progress, Timestamp) -> Decision,
@@ -144,7 +146,7 @@ impl Engine {
                 since: record.since,
                 now,
             };
-            let failure = final_error(&decision);
+            let (end, queued_at) = (end_of(&decision), progress.queued_at);
             let Drafted { commit, run, retry } = self.draft(progress, decision, &basis);
             let children = drafts_of(&commit.events);
             let dropped = commit.drop_work.clone();
@@ -164,7 +166,8 @@ impl Engine {
                         self.cells.weigh(run_id, run.weight());
                     } else {
                         self.hint(env, run_id, record.loaded.function.id);
-                        self.after_end(run_id, record.loaded, failure);
+                        let lasted = now.since(queued_at);
+                        self.after_end(env, run_id, record.loaded, end, lasted);
                     }
                     *held = run;
                     let recorded = self.sort(cell, run_id, committed.work, retry, ended);
@@ -266,17 +269,24 @@ impl Engine {
         recorded
     }
 
-    fn after_end(&self, run: RunId, loaded: &Loaded, failure: Option<String>) {
+    fn after_end(&self, env: EnvId, run: RunId, loaded: &Loaded, end: End, lasted: Duration) {
         self.cells.remove(run);
-        Counters::add(&self.counters.runs_ended, 1);
-        match failure {
-            None => {
-                tracing::debug!(run.id = %run, function.slug = %loaded.function.slug, "run ended")
-            }
-            Some(reason) => {
-                tracing::info!(run.id = %run, function.slug = %loaded.function.slug, reason, "run did not complete")
-            }
-        }
+        let counter = match end.status {
+            "failed" => &self.counters.runs_failed,
+            "cancelled" => &self.counters.runs_cancelled,
+            _ => &self.counters.runs_completed,
+        };
+        Counters::add(counter, 1);
+        let duration_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            run.id = %run,
+            run.status = end.status,
+            function.slug = %loaded.function.slug,
+            duration_ms,
+            reason = end.reason,
+            env.id = %env,
+            "run {}", end.status
+        );
     }
 }
 
@@ -291,11 +301,29 @@ fn signal_conflict() -> Decision {
     }
 }
 
-/// Why the run does not complete, in words that hold nothing of the user's data.
-fn final_error(decision: &Decision) -> Option<String> {
-    decision.effects.iter().find_map(|effect| match effect {
-        Effect::Finish(Ending::Failed { error, .. }) => Some(format!("failed: {}", error.name)),
-        Effect::Finish(Ending::Cancelled { reason }) => Some(format!("cancelled: {reason}")),
+/// How a run ends, in words that hold nothing of the user's data.
+struct End {
+    status: &'static str,
+    reason: Option<String>,
+}
+
+fn end_of(decision: &Decision) -> End {
+    let ending = decision.effects.iter().find_map(|effect| match effect {
+        Effect::Finish(ending) => Some(ending),
         _ => None,
-    })
+    });
+    match ending {
+        Some(Ending::Failed { error, .. }) => End {
+            status: "failed",
+            reason: Some(error.name.clone()),
+        },
+        Some(Ending::Cancelled { reason }) => End {
+            status: "cancelled",
+            reason: Some(reason.clone()),
+        },
+        Some(Ending::Completed(_)) | None => End {
+            status: "completed",
+            reason: None,
+        },
+    }
 }

@@ -6,15 +6,16 @@
 //! healthy system it finds nothing that the schedule did not know already.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use inngest_core::{ids::WorkId, time::Timestamp};
-use inngest_queue::{Change, Rebuild, error::Error as QueueError, model::ScheduleState};
+use inngest_queue::{
+    Change, Rebuild,
+    error::Error as QueueError,
+    model::{RebuildProgress, ScheduleState},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -54,29 +55,6 @@ impl LeftOut {
     }
 }
 
-/// How far a rebuild of the schedule is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RebuildProgress {
-    /// Jobs added so far.
-    pub added: u64,
-    /// Jobs that there were to add when it began.
-    pub total: u64,
-}
-
-/// The rebuild that this process carries out, if it does.
-#[derive(Debug, Default)]
-pub(crate) struct Rebuilding(Mutex<Option<RebuildProgress>>);
-
-impl Rebuilding {
-    pub(crate) fn progress(&self) -> Option<RebuildProgress> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, progress: Option<RebuildProgress>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-    }
-}
-
 impl Engine {
     /// Reads the table once and offers the schedule all that is due within its horizon. Returns how much of it was new there.
     pub(crate) async fn refill_once(&self) -> Result<usize, Error> {
@@ -107,7 +85,7 @@ impl Engine {
             }
             offered += page.len() as u64;
             if let Some(building) = &mut building {
-                building.note(offered, &self.rebuilding).await?;
+                building.note(offered).await?;
             }
             if (page.len() as u64) < PAGE {
                 break;
@@ -125,9 +103,7 @@ impl Engine {
         inngest_state::fail_point!("rebuild::begun");
         let until = self.clock.now().plus(AHEAD);
         let total = self.store.count_due_work(until).await?;
-        let _reset = ResetProgress(&self.rebuilding);
-        self.rebuilding
-            .set(Some(RebuildProgress { added: 0, total }));
+        rebuild.tell(RebuildProgress { added: 0, total }).await?;
         let mut building = Building {
             rebuild,
             total,
@@ -242,27 +218,18 @@ struct Building {
 }
 
 impl Building {
-    async fn note(&mut self, added: u64, rebuilding: &Rebuilding) -> Result<(), Error> {
+    async fn note(&mut self, added: u64) -> Result<(), Error> {
         inngest_state::fail_point!("rebuild::mid");
         // What is due first is there: others may begin with it.
         if added <= PAGE {
             self.rebuild.open().await?;
         }
         let total = self.total;
-        rebuilding.set(Some(RebuildProgress { added, total }));
+        self.rebuild.tell(RebuildProgress { added, total }).await?;
         if self.told_at.elapsed() >= PAUSE {
             self.told_at = tokio::time::Instant::now();
             info!(added, total, "rebuilding the schedule");
         }
         Ok(())
-    }
-}
-
-/// There is no rebuild any more, however it ended.
-struct ResetProgress<'a>(&'a Rebuilding);
-
-impl Drop for ResetProgress<'_> {
-    fn drop(&mut self) {
-        self.0.set(None);
     }
 }

@@ -285,6 +285,7 @@ impl State {
             expired: self.expired,
             crashes: self.crashes,
             wakeups: 0,
+            rebuild: None,
         }
     }
 

@@ -45,8 +45,8 @@ use crate::{
     error::Error,
     limits::PartitionLimits,
     model::{
-        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, ScheduleState, Settled,
-        Verdict,
+        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, RebuildProgress,
+        ScheduleState, Settled, Verdict,
     },
     redis::{
         codec::Known,
@@ -477,6 +477,10 @@ impl RedisQueue {
             expired: answer.number()?,
             crashes: answer.number()?,
             next_due: answer.time()?,
+            rebuild: answer
+                .optional()?
+                .zip(answer.optional()?)
+                .map(|(added, total)| RebuildProgress { added, total }),
             wakeups: self.0.looked_again.load(Ordering::Relaxed),
             ..QueueStats::default()
         };

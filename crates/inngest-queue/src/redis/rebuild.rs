@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
+    model::RebuildProgress,
     redis::{RedisQueue, lock, presence::COUNTS},
 };
 
@@ -161,20 +162,29 @@ impl Drop for Building {
 impl RedisRebuild {
     /// Lets work be leased. `false` when the schedule was lost again meanwhile.
     pub(crate) async fn open(&self) -> Result<bool, Error> {
-        self.advance("o").await
+        self.advance("o", None).await
     }
 
     /// Declares the schedule whole. `false` when it was lost again meanwhile.
     pub(crate) async fn finish(&self) -> Result<bool, Error> {
-        self.advance("w").await
+        self.advance("w", None).await
     }
 
-    async fn advance(&self, state: &str) -> Result<bool, Error> {
+    /// Tells everybody how far it is. `false` when the schedule was lost again meanwhile.
+    pub(crate) async fn tell(&self, progress: RebuildProgress) -> Result<bool, Error> {
+        self.advance("=", Some(progress)).await
+    }
+
+    async fn advance(&self, state: &str, progress: Option<RebuildProgress>) -> Result<bool, Error> {
         let args = self
             .queue
             .args(|scripts| &scripts.advance_rebuild)
             .text(&self.name)
             .text(state);
+        let args = match progress {
+            Some(progress) => args.number(progress.added).number(progress.total),
+            None => args,
+        };
         self.queue.run(args).await?.flag()
     }
 }

@@ -1,6 +1,9 @@
 //! The schedule in a real Redis: the behaviour of every backend, and what is Redis's own.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Mutex, Once},
+    time::Duration,
+};
 
 use inngest_core::{
     job::Work,
@@ -14,7 +17,7 @@ use crate::{
     contract::every_rule,
     error::Error,
     limits::PartitionLimits,
-    model::{Lease, QueueSettings, ScheduleState, Verdict},
+    model::{Lease, QueueSettings, RebuildProgress, ScheduleState, Verdict},
     redis::RedisSettings,
     test_support::{START, function_id, item, number},
 };
@@ -316,6 +319,95 @@ async fn lease_that_ran_out_unnoticed_is_forgotten_by_its_holder() {
     clock.advance(settings.lease);
     of_redis(&queue).forget_ended();
     assert_eq!(held(), 0);
+}
+
+#[tokio::test]
+async fn every_process_sees_how_far_a_rebuild_is() {
+    let Some(uri) = url(URL) else { return };
+    let (place, clock) = (place(&uri), Clock::manual(START));
+    let one = open(clock.clone(), QueueSettings::default(), &place).await;
+    let two = open(clock, QueueSettings::default(), &place).await;
+    let of = async |queue: &Queue| queue.stats().await.unwrap().rebuild;
+    let seen = async || (of(&one).await, of(&two).await);
+    let rebuild = one.begin_rebuild().await.unwrap().unwrap();
+    assert_eq!(seen().await, (None, None));
+    for added in [0, 2_000] {
+        let progress = RebuildProgress {
+            added,
+            total: 5_000,
+        };
+        assert!(rebuild.tell(progress).await.unwrap());
+        assert_eq!(seen().await, (Some(progress), Some(progress)));
+        assert!(rebuild.open().await.unwrap());
+        assert_eq!(seen().await, (Some(progress), Some(progress)));
+    }
+    assert!(rebuild.finish().await.unwrap());
+    assert_eq!(seen().await, (None, None));
+    // Of a rebuild that is over nothing more is told.
+    let late = RebuildProgress { added: 1, total: 1 };
+    assert!(!rebuild.tell(late).await.unwrap());
+    assert_eq!(seen().await, (None, None));
+}
+
+/// Warnings as they would be written to a log.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<u8>>>);
+
+impl Warnings {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Warnings {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn redis_that_may_throw_keys_away_is_warned_of() {
+    let Some(uri) = url(URL) else { return };
+    let mut operator = beside(&uri).await;
+    let policy = async |conn: &mut _, policy| {
+        command(conn, &["CONFIG", "SET", "maxmemory-policy", policy]).await;
+    };
+    // Without a limit of its memory it throws nothing away, so other tests are safe.
+    for (set, is_warned_of) in [
+        ("allkeys-lru", true),
+        ("volatile-ttl", true),
+        ("noeviction", false),
+    ] {
+        policy(&mut operator, set).await;
+        let warnings = Warnings::default();
+        let written = warnings.clone();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || written.clone())
+            .finish();
+        // Tasks of this test run on this thread.
+        let _log = tracing::subscriber::set_default(log);
+        let tracker = TaskTracker::new();
+        let settings = QueueSettings::default();
+        let queue = Queue::redis(Clock::manual(START), settings, &place(&uri), &tracker).unwrap();
+        assert_eq!(queue.stats().await, Err(Error::Lost));
+        // The connecting task ends when it has asked.
+        drop(queue);
+        tracker.close();
+        tracker.wait().await;
+        let text = warnings.text();
+        assert_eq!(
+            text.contains("maxmemory-policy") && text.contains(&format!("policy=\"{set}\"")),
+            is_warned_of,
+            "{set}: {text}"
+        );
+        assert_eq!(text.is_empty(), !is_warned_of, "{set}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -154,6 +154,15 @@ impl Answer {
         Uuid::from_slice(&self.bytes()?).map_err(|_| unexpected())
     }
 
+    /// A number, or nothing.
+    pub(super) fn optional(&mut self) -> Result<Option<u64>, Error> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| unexpected())
+    }
+
     /// A time, or nothing.
     pub(super) fn time(&mut self) -> Result<Option<Timestamp>, Error> {
         let text = self.text()?;

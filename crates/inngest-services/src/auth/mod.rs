@@ -15,7 +15,7 @@ use inngest_core::{
     wire::signature::bearer_matches,
 };
 use inngest_state::Store;
-use tracing::debug;
+use tracing::{Span, debug, field::display};
 
 pub use secrets::{SecretKey, WeakSecret};
 pub(crate) use tokens::Tokens;
@@ -47,7 +47,7 @@ impl Auth<'_> {
     pub fn event_key(&self, key: &str) -> Result<Actor, Error> {
         let settings = &self.0.settings;
         if settings.mode == Mode::Dev {
-            return Ok(Actor::dev());
+            return Ok(noted(Actor::dev()));
         }
         // Compared by digest, so that the time taken says nothing about how much of a key was right.
         let given = digest(key);
@@ -56,7 +56,7 @@ impl Auth<'_> {
             .iter()
             .fold(false, |known, own| known | (digest(own) == given));
         if known {
-            Ok(Actor::event_key(DEFAULT_ORG, DEFAULT_ENV))
+            Ok(noted(Actor::event_key(DEFAULT_ORG, DEFAULT_ENV)))
         } else {
             Counters::add(&self.0.sign_in_failures.event_keys, 1);
             Err(Error::Unauthenticated {
@@ -78,13 +78,13 @@ impl Auth<'_> {
     ) -> Result<Actor, Error> {
         let engine = self.0;
         if engine.settings.mode == Mode::Dev {
-            return Ok(Actor::dev());
+            return Ok(noted(Actor::dev()));
         }
         let Some(header) = authorization else {
             return Err(self.refuse("missing"));
         };
         if bearer_matches(header, &engine.settings.signing_keys) {
-            return Ok(Actor::signing_key(DEFAULT_ORG, DEFAULT_ENV));
+            return Ok(noted(Actor::signing_key(DEFAULT_ORG, DEFAULT_ENV)));
         }
         let token = header
             .split_at_checked(7)
@@ -97,6 +97,7 @@ impl Auth<'_> {
             .tokens
             .verify(token, environment, engine)
             .await
+            .map(noted)
             .map_err(|reason| self.refuse(reason))
     }
 
@@ -108,6 +109,14 @@ impl Auth<'_> {
             message: "Authentication failed".to_owned(),
         }
     }
+}
+
+/// Says in the span of the request for whom it is.
+fn noted(actor: Actor) -> Actor {
+    let span = Span::current();
+    span.record("org.id", display(actor.org));
+    span.record("env.id", display(actor.env));
+    actor
 }
 
 /// A token of the installation that this database belongs to, for its first environment.

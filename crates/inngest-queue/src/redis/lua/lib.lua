@@ -19,7 +19,7 @@
 --   o:<p>      ids leased by a process
 --   idle       processes that wait, by the time at which they look by themselves
 --   servers    processes by when they count as dead; here: those that know the present generation
---   n          numbers: entries, seq, token, served, expired, crashes, forgotten
+--   n          numbers: entries, seq, token, served, expired, crashes, forgotten; added and to_add tell how far a rebuild is
 --   b:<p>      when the bucket of a principal is full again, in microseconds (`charge`); no part of the schedule, ends by itself
 local base = string.sub(KEYS[1], 1, -4)
 local call = redis.call

@@ -1,12 +1,14 @@
 -- Figures. Walks functions, not entries; forgets functions that have no entries left.
 -- ARGV: none.
--- Returns: generation, entries, delayed, leased, expired, crashes, next due (or ''), then for each function with due or leased entries its
+-- Returns: generation, entries, delayed, leased, expired, crashes, next due (or ''), how many entries a rebuild
+-- under way has added and has to add (or '' and ''), then for each function with due or leased entries its
 -- id, ready, backlog, leased, due time of the first (or '').
 if not generation then return { 'NOGEN' } end
 local due = first_score(DELAYED)
+local rebuilt = string.sub(generation, 1, 1) ~= 'w' and call('HMGET', NUMBERS, 'added', 'to_add') or {}
 local result = {
   generation, number('entries'), call('ZCARD', DELAYED), call('ZCARD', LEASED), number('expired'), number('crashes'),
-  due and string.format('%.0f', due) or '',
+  due and string.format('%.0f', due) or '', rebuilt[1] or '', rebuilt[2] or '',
 }
 for _, f in ipairs(call('SMEMBERS', PARTS)) do
   local calls, others = call('ZCARD', lane_key(f, '1')), call('ZCARD', lane_key(f, '0'))
