@@ -1,6 +1,6 @@
 //! From an event to the runs that it starts. One function, whichever door the event came through.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use inngest_core::{
     event::{self, Event},
@@ -69,7 +69,8 @@ impl Engine {
         now: Timestamp,
     ) -> NewRun {
         let function = &loaded.function;
-        let id = self.ids.run(now);
+        // Later than the id of its event, so that whoever sorts both sees the cause first.
+        let id = self.ids.run(now.plus(Duration::from_millis(1)));
         let rank = now.as_millis();
         let work = |kind, label: &str, due_at| Work {
             id: WorkId::derive(id, label),

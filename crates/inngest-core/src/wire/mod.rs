@@ -13,6 +13,7 @@ mod ops;
 pub mod reply;
 pub mod signature;
 pub mod sync;
+pub mod v0;
 
 #[cfg(test)]
 mod golden;

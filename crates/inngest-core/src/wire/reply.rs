@@ -104,12 +104,13 @@ pub fn parse_reply(raw: RawReply<'_>) -> Reply {
 /// The failure of a reply over [`limits::REPLY_BYTES`].
 pub fn too_large() -> Failure {
     let message = "Your function's response body exceeds the maximum size limit";
-    failure(
-        FailureClass::Limit,
-        code::OUTPUT_TOO_LARGE,
-        message,
-        RetryHint::default(),
-    )
+    output_too_large(message, RetryHint::default())
+}
+
+fn output_too_large(reason: &str, retry: RetryHint) -> Failure {
+    let mut failed = failure(FailureClass::Limit, code::OUTPUT_TOO_LARGE, reason, retry);
+    failed.error.name = code::OUTPUT_TOO_LARGE.to_owned();
+    failed
 }
 
 /// A failure whose reason is all that is known about it.
@@ -172,7 +173,7 @@ fn parse_stream(raw: RawReply<'_>) -> Reply {
                 raw.headers.hint(),
             ))
         } else {
-            Reply::Failed(not_sdk())
+            Reply::Failed(not_sdk(&Body::Bytes(raw.body)))
         }
     };
     let envelope = match Json::parse(raw.body) {
@@ -238,7 +239,7 @@ fn parse_ops(headers: &ReplyHeaders, body: &Body<'_>) -> Reply {
     }
     let json = match body.json() {
         Ok(json) => json,
-        Err(error) => return bad(&format!("error parsing ops: {error}")),
+        Err(error) => return bad(&format!("error reading generator opcode response: {error}")),
     };
     // Apps behind durable endpoints send one op without a list around it.
     let read = if json.is_array() {
@@ -266,12 +267,9 @@ fn parse_ops(headers: &ReplyHeaders, body: &Body<'_>) -> Reply {
             failed.error.name = "InngestErrFunctionOverflowed".to_owned();
             Reply::Failed(failed)
         }
-        Err(BadOps::Op(error @ InvalidOp::TooLarge { .. })) => Reply::Failed(failure(
-            FailureClass::Limit,
-            code::OUTPUT_TOO_LARGE,
-            &error.to_string(),
-            headers.hint(),
-        )),
+        Err(BadOps::Op(error @ InvalidOp::TooLarge { .. })) => {
+            Reply::Failed(output_too_large(&error.to_string(), headers.hint()))
+        }
         Err(BadOps::Op(error)) => bad(&error.to_string()),
     }
 }
@@ -294,7 +292,7 @@ fn read_ops(items: impl Iterator<Item = Json>) -> Result<Vec<Op>, BadOps> {
 
 fn parse_result(headers: &ReplyHeaders, body: &Body<'_>) -> Reply {
     if !headers.is_sdk() {
-        return Reply::Failed(not_sdk());
+        return Reply::Failed(not_sdk(body));
     }
     if body.is_empty() {
         return Reply::Returned {
@@ -312,13 +310,18 @@ fn parse_result(headers: &ReplyHeaders, body: &Body<'_>) -> Reply {
     }
 }
 
-fn not_sdk() -> Failure {
-    failure(
+/// The error carries what came instead, so that people see who answered.
+fn not_sdk(body: &Body<'_>) -> Failure {
+    let reason = "The response did not come from an Inngest SDK";
+    let mut failed = failure(
         FailureClass::App,
         code::NOT_SDK,
-        "The response did not come from an Inngest SDK",
+        reason,
         RetryHint::default(),
-    )
+    );
+    failed.error.name = code::NOT_SDK.to_owned();
+    failed.error.data = Some(Json::string(&excerpt(&body.text())));
+    failed
 }
 
 fn parse_failure(status: u16, headers: &ReplyHeaders, body: &Body<'_>) -> Failure {

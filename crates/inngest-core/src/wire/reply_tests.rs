@@ -236,7 +236,7 @@ fn bad_ops_fail_the_attempt_and_say_why() {
         ("  \n", "no response data"),
         (
             "<html>",
-            "error parsing ops: invalid JSON at byte 0: expected a value",
+            "error reading generator opcode response: invalid JSON at byte 0: expected a value",
         ),
         ("1", "an op is not an object"),
         ("[1]", "an op is not an object"),
@@ -354,6 +354,10 @@ fn results_are_read_leniently() {
         }
     }
     let failure = failed(read(200, &ReplyHeaders::default(), "{}"));
+    assert_eq!(
+        (failure.error.name.as_str(), &failure.error.data),
+        ("not_sdk", &Some(Json::string("{}")))
+    );
     assert_eq!(
         (failure.code, failure.reason.as_str()),
         (

@@ -104,7 +104,7 @@ const CASES: [Case; 21] = [
         name: "ops that are not JSON",
         answer: || sdk(206, b"{oops"),
         calls: 2,
-        says: "error parsing ops",
+        says: "error reading generator opcode response",
     },
     Case {
         name: "ops without ops",
