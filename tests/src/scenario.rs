@@ -119,7 +119,7 @@ impl Mode {
         let mut add =
             |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
         add(&["--signing-key", SIGNING_KEY, "--event-key", "test"]);
-        add(&["--poll-interval", "1"]);
+        add(&["--poll-interval", "1", "--v0-gql"]);
         for port in ports {
             for path in ["inngest", "stream"] {
                 add(&["--sdk-url", &format!("http://127.0.0.1:{port}/api/{path}")]);

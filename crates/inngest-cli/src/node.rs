@@ -111,6 +111,7 @@ async fn serve(
 
     let server_settings = ServerSettings {
         bodies_bytes: settings.engine.request_bytes,
+        v0_gql: settings.suites.v0_gql,
         ..ServerSettings::new(is_dev, stop.clone(), tasks.clone())
     };
     let roles = settings.roles;

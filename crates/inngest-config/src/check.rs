@@ -9,7 +9,7 @@ use std::{
 use crate::{
     AppSettings, DatabaseSettings, EngineSettings, Host, HouseSettings, KeySettings,
     ListenSettings, LogLevel, LogSettings, MetricsSettings, PostgresSettings, Roles,
-    ScheduleSettings, Settings, TokenSettings,
+    ScheduleSettings, Settings, SuiteSettings, TokenSettings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -48,6 +48,7 @@ pub(crate) fn settings(
     let metrics = reader.metrics();
     let schedule = reader.schedule(&database);
     let roles = reader.roles(&schedule);
+    let suites = reader.suites();
     reader.problems.is_empty().then_some(Settings {
         command: inputs.command,
         api_points_per_second,
@@ -60,6 +61,7 @@ pub(crate) fn settings(
         roles,
         keys,
         metrics,
+        suites,
         log,
     })
 }
@@ -388,6 +390,13 @@ impl<'a> Reader<'a> {
             ));
         }
         roles
+    }
+
+    fn suites(&mut self) -> SuiteSettings {
+        let asked = self.switch("v0-gql");
+        SuiteSettings {
+            v0_gql: asked || self.inputs.command == Command::Dev,
+        }
     }
 
     fn given(&self, name: &'static str) -> Option<(&'static Key, &'a Given)> {

@@ -423,6 +423,12 @@ pub const KEYS: &[Key] = &[
             "Where metrics for Prometheus are served, for example 0.0.0.0:9464; `off` for nowhere (default: start 127.0.0.1:9464, dev off)",
         )
     },
+    key(
+        "v0-gql",
+        Shape::Switch,
+        START,
+        "Serve the older GraphQL API at /v0/gql, which test suites of SDKs ask (dev: always)",
+    ),
     Key {
         value_name: "SECONDS",
         ..key(

@@ -64,8 +64,17 @@ pub struct Settings {
     pub keys: KeySettings,
     /// Where metrics are served.
     pub metrics: MetricsSettings,
+    /// What is served for test suites of SDKs.
+    pub suites: SuiteSettings,
     /// What is logged.
     pub log: LogSettings,
+}
+
+/// What is served for test suites that were written for the reference server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuiteSettings {
+    /// The older GraphQL API at `/v0/gql`. Always in `dev`; in `start` off by default, and it asks for a credential.
+    pub v0_gql: bool,
 }
 
 /// Where metrics for Prometheus are served. Whoever reaches the address reads them without a credential.

@@ -340,6 +340,13 @@ fn dev_ignores_keys_and_empty_variables() {
 }
 
 #[test]
+fn older_api_is_served_in_dev_and_where_start_is_told_to() {
+    assert!(dev(&[], &[], &[]).settings.suites.v0_gql);
+    assert!(!start(&[]).suites.v0_gql);
+    assert!(start(&[("v0-gql", "true")]).suites.v0_gql);
+}
+
+#[test]
 fn hostile_yaml_is_refused_and_does_not_hang() {
     let bomb = format!(
         "a: &a [x, x, x, x, x, x, x, x, x]\n{}",

@@ -17,6 +17,7 @@ mod router;
 mod sdk;
 mod serve;
 mod state;
+mod v0;
 
 pub use graphql::sdl;
 pub use router::{metrics_router, probes, router};

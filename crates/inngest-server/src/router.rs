@@ -17,6 +17,7 @@ use crate::{
     rest::problem::Problem,
     sdk,
     state::{AppState, ServerSettings},
+    v0,
 };
 
 /// The whole surface of the server. Unknown paths and wrong methods are answered with problem details.
@@ -33,6 +34,9 @@ pub fn router(services: Services, settings: ServerSettings) -> Router {
             post(graphql::http::post).get(graphql::http::get),
         )
         .route("/graphql/schema.graphql", get(graphql::http::schema_text));
+    if state.settings.v0_gql {
+        router = router.route("/v0/gql", post(v0::http::post));
+    }
     if state.settings.dev {
         router = router
             .route("/dev", get(sdk::dev::info))

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use inngest_core::limits;
 use inngest_services::Services;
 
-use crate::{body::Bodies, graphql::ApiSchema};
+use crate::{body::Bodies, graphql::ApiSchema, v0::V0Schema};
 
 /// How the server answers. All sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct ServerSettings {
     pub bodies_bytes: usize,
     /// Websockets open at once; one more is refused with 503.
     pub max_sockets: usize,
+    /// Whether the older GraphQL API is served at `/v0/gql`, which test suites of SDKs ask.
+    pub v0_gql: bool,
     /// Cancelled when the server stops: `/ready` turns to 503 and websockets are closed with code 1001.
     pub stop: CancellationToken,
     /// Long tasks (websockets) are spawned here, so that a shutdown can wait for them.
@@ -34,7 +36,7 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
-    /// The defaults: the product's size limits, no foreign origins.
+    /// The defaults: the product's size limits, no foreign origins; the older GraphQL API in dev only.
     pub fn new(dev: bool, stop: CancellationToken, tracker: TaskTracker) -> Self {
         Self {
             dev,
@@ -44,6 +46,7 @@ impl ServerSettings {
             graphql_body_bytes: 10 * 1024 * 1024,
             bodies_bytes: limits::BODIES_BYTES,
             max_sockets: 1_000,
+            v0_gql: dev,
             stop,
             tracker,
         }
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) settings: ServerSettings,
     pub(crate) schema: ApiSchema,
     pub(crate) bodies: Bodies,
+    /// The schema of `/v0/gql`, where that is served.
+    pub(crate) v0: Option<V0Schema>,
     /// One permit per open websocket.
     pub(crate) sockets: Arc<tokio::sync::Semaphore>,
     /// Value of `X-Inngest-Server-Kind`.
@@ -69,6 +74,7 @@ impl AppState {
     pub(crate) fn new(services: Services, settings: ServerSettings) -> Self {
         let kind = services.settings().mode.server_kind();
         let schema = crate::graphql::schema();
+        let v0 = settings.v0_gql.then(crate::v0::schema);
         let sockets = Arc::new(tokio::sync::Semaphore::new(settings.max_sockets));
         let bodies = Bodies::new(settings.bodies_bytes, settings.tracker.clone());
         Self(Arc::new(Shared {
@@ -76,6 +82,7 @@ impl AppState {
             settings,
             schema,
             bodies,
+            v0,
             sockets,
             kind,
         }))

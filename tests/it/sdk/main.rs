@@ -43,3 +43,4 @@ mod starts;
 mod steps;
 mod sync;
 mod time;
+mod v0;

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use async_graphql::parser::types::OperationType;
+use async_graphql::{ObjectType, Schema, SubscriptionType, parser::types::OperationType};
 use axum::{
     body::Body,
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
@@ -10,10 +10,11 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use inngest_core::access::Actor;
 
 use crate::{
     auth,
-    body::Unreadable,
+    body::{Held, Unreadable},
     error::{shown, status},
     graphql::{
         asking::Asking,
@@ -30,7 +31,7 @@ use crate::{
 };
 
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// A page to try operations out and to read the schema, in one piece: it loads nothing.
 const EXPLORER: &str = concat!(
@@ -74,13 +75,31 @@ async fn execute(
     body: Body,
     request_id: &str,
 ) -> Result<(StatusCode, Answer), Refusal> {
-    if !is_json(headers) {
+    let (actor, body) = admit(state, headers, body, request_id).await?;
+    let prepared = document::prepare(document::read(&body)?)?;
+    let _room = body.into_room();
+    if prepared.kind == OperationType::Subscription {
         return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "BAD_USER_INPUT",
-            "the body must be application/json",
+            "subscriptions need a websocket on this path",
         ));
     }
+    let asking = Asking {
+        services: state.services.clone(),
+        actor,
+        request_id: request_id.to_owned(),
+    };
+    run(&state.schema, prepared, asking).await
+}
+
+/// Who asks, and the whole body; refused before anything is known of the operation.
+pub(crate) async fn admit(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    request_id: &str,
+) -> Result<(Actor, Held), Refusal> {
     let actor = auth::actor(state, headers).await.map_err(|error| {
         Refusal::new(
             status(error.kind()),
@@ -88,6 +107,13 @@ async fn execute(
             shown(&error, request_id),
         )
     })?;
+    if !is_json(headers) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+            "the body must be application/json",
+        ));
+    }
     let limit = state.settings.graphql_body_bytes;
     let body = state.bodies.read(headers, body, limit).await;
     let body = body.map_err(|problem| {
@@ -99,34 +125,21 @@ async fn execute(
         };
         Refusal::new(problem.status(), code, problem.message())
     })?;
-    let prepared = document::prepare(document::read(&body)?)?;
-    let _room = body.into_room();
-    if prepared.kind == OperationType::Subscription {
-        return Err(Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "BAD_USER_INPUT",
-            "subscriptions need a websocket on this path",
-        ));
-    }
-    run(
-        state,
-        prepared,
-        Asking {
-            services: state.services.clone(),
-            actor,
-            request_id: request_id.to_owned(),
-        },
-    )
-    .await
+    Ok((actor, body))
 }
 
 /// Executes one query or mutation within its time.
-pub(crate) async fn run(
-    state: &AppState,
+pub(crate) async fn run<Q, M, S>(
+    schema: &Schema<Q, M, S>,
     prepared: Prepared,
     asking: Asking,
-) -> Result<(StatusCode, Answer), Refusal> {
-    let budgets = state.services.budgets();
+) -> Result<(StatusCode, Answer), Refusal>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    let budgets = asking.services.budgets();
     let Some(_under_way) = budgets.begin(&asking.actor) else {
         let message = format!(
             "this caller has {} operations under way, the most there may be; wait for one of them",
@@ -150,7 +163,7 @@ pub(crate) async fn run(
         .data(stage.clone())
         .data(loaders::loaders(asking.clone()))
         .data(asking);
-    let execution = AssertUnwindSafe(state.schema.execute(request)).catch_unwind();
+    let execution = AssertUnwindSafe(schema.execute(request)).catch_unwind();
     match tokio::time::timeout(time, execution).await {
         Ok(Ok(response)) => Ok(response::finish(response, &stage, &request_id)),
         Ok(Err(_)) => {
@@ -173,7 +186,7 @@ pub(crate) async fn run(
     }
 }
 
-fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response {
+pub(crate) fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response {
     let body = serde_json::to_vec(answer).expect("answers hold only JSON values");
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();

@@ -3,19 +3,19 @@
 //! The schema holds no state. Who asks, the services and the loaders come with each operation, so nothing of one caller can be seen by
 //! another.
 
-mod asking;
+pub(crate) mod asking;
 mod connection;
-mod document;
-mod error;
+pub(crate) mod document;
+pub(crate) mod error;
 pub(crate) mod http;
 mod ids;
-mod loaders;
+pub(crate) mod loaders;
 mod mutation;
 mod objects;
 mod query;
-mod response;
-mod scalars;
-mod stage;
+pub(crate) mod response;
+pub(crate) mod scalars;
+pub(crate) mod stage;
 mod subscription;
 mod ws;
 mod ws_protocol;

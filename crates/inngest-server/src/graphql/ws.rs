@@ -433,7 +433,7 @@ impl Operation {
             .and_then(document::prepare)
             .map_err(|refusal| self.refused(refusal))?;
         if prepared.kind != OperationType::Subscription {
-            let (_, answer) = transport::run(&self.state, prepared, self.asking.clone())
+            let (_, answer) = transport::run(&self.state.schema, prepared, self.asking.clone())
                 .await
                 .map_err(|refusal| self.refused(refusal))?;
             return self.deliver(answer).await.map(drop);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
+use inngest_services::Mode;
 use serde_json::{Value, json};
 
 use crate::harness::{EVENT_KEY, SIGNING_KEY, Server};
@@ -50,6 +51,7 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/runs/{run}", Needs::SigningKey),
     ("DELETE", "/api/v1/runs/{run}", Needs::SigningKey),
     ("GET", "/api/v1/apps/a/functions", Needs::SigningKey),
+    ("POST", "/v0/gql", Needs::SigningKey),
     ("GET", "/graphql/schema.graphql", Needs::SigningKey),
 ];
 
@@ -76,7 +78,7 @@ const FIELDS: &[&str] = &[
 
 #[tokio::test]
 async fn each_door_opens_for_its_key_and_for_nothing_less() {
-    let server = Server::start().await;
+    let server = Server::with(Mode::Start, |settings| settings.v0_gql = true).await;
     let bearer = format!("Bearer {SIGNING_KEY}");
     for (method, path, needs) in ROUTES {
         let method: Method = method.parse().unwrap();
@@ -170,6 +172,10 @@ async fn every_root_field_has_a_row_and_the_endpoint_needs_a_key() {
     assert_eq!(found, FIELDS.iter().map(ToString::to_string).collect());
 
     let start = Server::start().await;
+    let answer = start
+        .post("/v0/gql", &json!({"query": "{ functions { id } }"}))
+        .await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
     let answer = start
         .post("/graphql", &json!({"query": "{ server { mode } }"}))
         .await;

@@ -64,9 +64,9 @@ impl Server {
         Self::with(Mode::Start, |_| {}).await
     }
 
-    /// A server that asks for credentials, with other settings of its services.
+    /// A server that asks for credentials, with other settings of its services. It serves the older GraphQL API too.
     pub(crate) async fn with_services(change: impl FnOnce(&mut ServiceSettings)) -> Self {
-        Self::with_both(Mode::Start, change, |_| {}).await
+        Self::with_both(Mode::Start, change, |settings| settings.v0_gql = true).await
     }
 
     pub(crate) async fn with(mode: Mode, change: impl FnOnce(&mut ServerSettings)) -> Self {

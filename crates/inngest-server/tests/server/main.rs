@@ -16,3 +16,4 @@ mod rest;
 mod sdk;
 mod socket;
 mod tokens;
+mod v0;

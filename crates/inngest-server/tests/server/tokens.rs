@@ -36,7 +36,7 @@ async fn server(keys: Vec<TokenKey>) -> Server {
     .await
 }
 
-async fn with_secret() -> Server {
+pub(crate) async fn with_secret() -> Server {
     server(vec![TokenKey::Secret(SECRET.to_owned())]).await
 }
 
@@ -62,7 +62,7 @@ fn signed(algorithm: Algorithm, key: &EncodingKey, change: &Value) -> String {
     encode(&Header::new(algorithm), &claims(change), key).unwrap()
 }
 
-fn token(change: &Value) -> String {
+pub(crate) fn token(change: &Value) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     signed(Algorithm::HS256, &key, change)
 }

@@ -1,0 +1,58 @@
+//! `POST /v0/gql`.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use inngest_core::access::Actor;
+
+use crate::{
+    body::Held,
+    graphql::{
+        asking::Asking,
+        document::{self, Refusal},
+        http as transport,
+        response::Answer,
+    },
+    middleware::RequestId,
+    state::AppState,
+    v0::nulls,
+};
+
+/// Answers one operation. Whatever is said about the operation itself comes with status 200, because clients give up on any other.
+pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let request_id = RequestId::of(&parts.extensions);
+    let (status, answer) = match transport::admit(&state, &parts.headers, body, &request_id).await {
+        Ok((actor, body)) => {
+            let answer = execute(&state, actor, body, &request_id).await;
+            let answer = answer.unwrap_or_else(|refusal| Answer::refusal(refusal, &request_id));
+            (StatusCode::OK, answer)
+        }
+        Err(refusal) => (refusal.status, Answer::refusal(refusal, &request_id)),
+    };
+    transport::respond(status, &answer, transport::JSON)
+}
+
+async fn execute(
+    state: &AppState,
+    actor: Actor,
+    body: Held,
+    request_id: &str,
+) -> Result<Answer, Refusal> {
+    let Some(schema) = &state.v0 else {
+        let message = "this server does not serve /v0/gql";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", message));
+    };
+    let mut prepared = document::prepare(document::read(&body)?)?;
+    let _room = body.into_room();
+    nulls::settle(&mut prepared.request)?;
+    let asking = Asking {
+        services: state.services.clone(),
+        actor,
+        request_id: request_id.to_owned(),
+    };
+    let (_, answer) = transport::run(schema, prepared, asking).await?;
+    Ok(answer)
+}

@@ -1,0 +1,120 @@
+//! Root fields.
+
+use std::str::FromStr;
+
+use async_graphql::{Context, Error, ID, InputObject, Object};
+
+use inngest_core::ids::{EventId, RunId};
+
+use crate::{
+    graphql::{
+        asking::asking,
+        error::{bad_input, failed},
+        loaders::load_many,
+        scalars::UlidText,
+    },
+    v0::{
+        event::{Event, EventV2},
+        function::Function,
+        run::{FunctionRun, FunctionRunV2, RunTraceTrigger},
+    },
+};
+
+/// Reads events and runs.
+pub(crate) struct Query;
+
+/// Names an event.
+#[derive(InputObject)]
+struct EventQuery {
+    /// Ignored: the credential says which environment is meant.
+    #[graphql(default_with = "ID::from(\"local\")")]
+    workspace_id: ID,
+    /// Id given by the server.
+    event_id: ID,
+}
+
+/// Names a run.
+#[derive(InputObject)]
+struct FunctionRunQuery {
+    /// Ignored: the credential says which environment is meant.
+    #[graphql(default_with = "ID::from(\"local\")")]
+    workspace_id: ID,
+    /// Its ULID.
+    function_run_id: ID,
+}
+
+fn parse<T: FromStr>(id: &str) -> Result<T, Error> {
+    id.parse()
+        .map_err(|_| bad_input("this is not a ULID, so there is nothing of this id"))
+}
+
+async fn event(ctx: &Context<'_>, id: &str) -> Result<inngest_core::event::Event, Error> {
+    let (asking, id) = (asking(ctx), parse::<EventId>(id)?);
+    let found = asking.services.events().get(&asking.actor, id).await;
+    found.map_err(|error| failed(ctx, &error))
+}
+
+async fn run(ctx: &Context<'_>, id: &str) -> Result<inngest_core::run::Run, Error> {
+    let (asking, id) = (asking(ctx), parse::<RunId>(id)?);
+    let found = asking.services.runs().get(&asking.actor, id).await;
+    found.map_err(|error| failed(ctx, &error))
+}
+
+/// Reads events and runs. An id that names nothing is an error, because clients that wait for it try again then.
+#[Object]
+impl Query {
+    /// An event.
+    async fn event_v2(&self, ctx: &Context<'_>, id: UlidText) -> Result<EventV2, Error> {
+        event(ctx, &id.0).await.map(EventV2)
+    }
+
+    /// An event.
+    async fn event(&self, ctx: &Context<'_>, query: EventQuery) -> Result<Option<Event>, Error> {
+        event(ctx, &query.event_id).await.map(Event).map(Some)
+    }
+
+    /// Functions of the environment.
+    #[graphql(complexity = "5 + 50 * child_complexity")]
+    async fn functions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Function>>, Error> {
+        let asking = asking(ctx);
+        let functions = asking.services.functions();
+        let found = functions.list(&asking.actor, None, false).await;
+        let found = found.map_err(|error| failed(ctx, &error))?;
+        Ok(Some(found.into_iter().map(Function).collect()))
+    }
+
+    /// A run.
+    async fn function_run(
+        &self,
+        ctx: &Context<'_>,
+        query: FunctionRunQuery,
+    ) -> Result<Option<FunctionRun>, Error> {
+        let found = run(ctx, &query.function_run_id).await;
+        found.map(FunctionRun).map(Some)
+    }
+
+    /// A run.
+    async fn run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "runID")] id: String,
+    ) -> Result<Option<FunctionRunV2>, Error> {
+        run(ctx, &id).await.map(FunctionRunV2).map(Some)
+    }
+
+    /// What started a run.
+    async fn run_trigger(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "runID")] id: String,
+    ) -> Result<RunTraceTrigger, Error> {
+        let run = run(ctx, &id).await?;
+        let mut found = load_many(ctx, run.events.clone()).await?;
+        let events = run
+            .events
+            .iter()
+            .filter_map(|id| found.remove(id))
+            .collect();
+        Ok(RunTraceTrigger { run, events })
+    }
+}

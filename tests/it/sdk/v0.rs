@@ -1,0 +1,77 @@
+//! What the test suites of the SDK projects ask of the older GraphQL API about the runs of their functions.
+
+use inngest_tests::{
+    scenario::Scenario,
+    wait::{DEADLINE, wait_until},
+};
+use serde_json::{Value, json};
+
+scenarios! {
+    all:
+        a_suite_follows_a_run_from_its_event_to_its_output
+        a_suite_sees_why_a_run_failed;
+}
+
+fn ask(s: &Scenario, query: &str, variables: &Value) -> Value {
+    let body = json!({ "query": query, "variables": variables });
+    let mut answer = s.server().post("/v0/gql", &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.get("errors").is_none(), "{}", answer.body);
+    answer.body["data"].take()
+}
+
+/// The one run of an event, once `functionRun` says that it has ended; asked in the way of the suites, which take the first final word.
+fn ended(s: &Scenario, event: &str) -> Value {
+    let of_event = "query ($id: ID!) { event(query: {eventId: $id}) { functionRuns { id } } }";
+    let run = wait_until("the event's run", DEADLINE, || {
+        let shown = ask(s, of_event, &json!({ "id": event }));
+        let run = &shown["event"]["functionRuns"][0]["id"];
+        run.as_str().map(str::to_owned)
+    });
+    let query =
+        "query ($id: ID!) { functionRun(query: {functionRunId: $id}) { id status output } }";
+    wait_until("the end of the run", DEADLINE, || {
+        let run = ask(s, query, &json!({ "id": run }))["functionRun"].take();
+        (run["status"] != "RUNNING").then_some(run)
+    })
+}
+
+fn parsed(text: &Value) -> Value {
+    serde_json::from_str(text.as_str().expect("JSON text")).expect("JSON text")
+}
+
+fn a_suite_follows_a_run_from_its_event_to_its_output(s: &Scenario) {
+    let started = s.send("steps", json!({ "n": 1 }));
+    let run = ended(s, &started.event_id);
+    assert_eq!(run["status"], "COMPLETED");
+    let output = json!({ "a": 2, "b": { "value": 4 }, "c": [4, null] });
+    assert_eq!(parsed(&run["output"]), output);
+
+    let query = "query ($run: String!, $event: ULID!) {
+        run(runID: $run) { status output isBatch cronSchedule function { slug } }
+        runTrigger(runID: $run) { eventName IDs payloads isBatch cron }
+        eventV2(id: $event) { name raw runs { id status function { slug } } } }";
+    let variables = json!({ "run": run["id"], "event": started.event_id });
+    let shown = ask(s, query, &variables);
+    let function = json!({ "slug": s.slug("steps") });
+    assert_eq!(parsed(&shown["run"]["output"]), output);
+    assert_eq!(shown["run"]["function"], function);
+    assert_eq!(shown["runTrigger"]["eventName"], s.event("steps"));
+    assert_eq!(shown["runTrigger"]["IDs"], json!([started.event_id]));
+    assert_eq!(
+        shown["runTrigger"]["payloads"],
+        json!([shown["eventV2"]["raw"]])
+    );
+    let raw = parsed(&shown["eventV2"]["raw"]);
+    assert_eq!(raw["data"], json!({ "n": 1, "marker": s.marker }));
+    assert_eq!(
+        shown["eventV2"]["runs"],
+        json!([{ "id": run["id"], "status": "COMPLETED", "function": function }])
+    );
+}
+
+fn a_suite_sees_why_a_run_failed(s: &Scenario) {
+    let run = ended(s, &s.send("step-uncaught", json!({})).event_id);
+    assert_eq!(run["status"], "FAILED");
+    assert_eq!(parsed(&run["output"])["message"], "step boom");
+}
