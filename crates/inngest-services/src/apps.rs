@@ -240,6 +240,20 @@ impl Apps<'_> {
         }
     }
 
+    /// The same where the caller wants the app: an answer without a registration is a failure.
+    ///
+    /// # Errors
+    /// As of [`Apps::sync`], and `Sync` with the code `not_registered`.
+    pub async fn sync_registered(&self, actor: &Actor, url: &str) -> Result<AppId, Error> {
+        let report = self.sync(actor, url).await?;
+        report.app.ok_or_else(|| Error::Sync {
+            code: "not_registered",
+            message: "the app answered, but registered nothing under this URL: it may talk to another server (INNGEST_DEV, INNGEST_BASE_URL) \
+                or know itself by another URL (serveOrigin, servePath)"
+                .to_owned(),
+        })
+    }
+
     /// Apps that are not archived, by name.
     pub async fn list(&self, actor: &Actor) -> Result<Vec<App>, Error> {
         actor.require(Scope::AppsRead)?;

@@ -384,3 +384,30 @@ async fn explorer_is_for_dev_and_the_schema_for_those_who_may_use_it() {
         json!({"server": {"mode": "PRODUCTION"}, "environment": {"slug": "production"}})
     );
 }
+
+#[tokio::test]
+async fn app_that_answers_without_registering_is_no_success() {
+    let server = Server::dev().await;
+    let app = axum::Router::new().fallback(|| async {
+        let headers = [("x-inngest-sdk", "inngest-js:v4.24.0")];
+        (
+            headers,
+            axum::Json(json!({"message": "Successfully registered", "modified": true})),
+        )
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/inngest", listener.local_addr().unwrap());
+    server
+        .tracker
+        .spawn(async move { axum::serve(listener, app).await });
+    let environment = server.query("{ environment { id } }", json!({})).await;
+    let query = "mutation ($input: SyncAppInput!) { syncApp(input: $input) { app { id } errors { code message path } } }";
+    let target = json!({"url": {"environmentId": environment["environment"]["id"], "url": url}});
+    let synced = &server
+        .query(query, json!({"input": {"target": target}}))
+        .await["syncApp"];
+    assert_eq!(synced["app"], Value::Null);
+    assert_eq!(synced["errors"][0]["code"], "SYNC_INVALID");
+    let message = synced["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("registered nothing"), "{message}");
+}

@@ -92,17 +92,12 @@ impl AppMutations {
                 Err(missing) => return refused(&missing, &["input", "target", "appId"], Some(&id)),
             },
         };
-        match asking.services.apps().sync(&asking.actor, &url).await {
-            Ok(report) => {
-                let app = match report.app {
-                    Some(id) => load(ctx, id).await?.map(AppObject),
-                    None => None,
-                };
-                Ok(SyncAppPayload {
-                    app,
-                    errors: Vec::new(),
-                })
-            }
+        let apps = asking.services.apps();
+        match apps.sync_registered(&asking.actor, &url).await {
+            Ok(id) => Ok(SyncAppPayload {
+                app: load(ctx, id).await?.map(AppObject),
+                errors: Vec::new(),
+            }),
             Err(error) => refused(&error, &path, None),
         }
     }
