@@ -2,12 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap, CommandFactory, FromArgMatches};
 
 use inngest_config::{
     Command, Inputs,
     key::{KEYS, Key, Shape},
     process_environment,
+};
+
+use crate::client::{
+    self,
+    args::{AppsArgs, EventsArgs, FunctionsArgs, RunsArgs},
+    failure::EXIT_CODES,
 };
 
 /// What was asked for.
@@ -24,6 +30,15 @@ pub(crate) enum Asked {
         subject: String,
         role: String,
         valid_for_hours: u64,
+    },
+    /// Ask a server for something.
+    Ask {
+        request: client::Request,
+        /// Whether `--json` was given.
+        json: bool,
+        /// What is logged; nothing but warnings unless a flag says so.
+        level: &'static str,
+        environment: BTreeMap<String, String>,
     },
     /// Print the version.
     Version,
@@ -55,7 +70,52 @@ pub(crate) fn parse(working_dir: PathBuf) -> Asked {
             },
             None => Asked::Version,
         },
-        _ => Asked::Version,
+        Some((name, matches)) => match request(name, matches) {
+            Some(request) => Asked::Ask {
+                request,
+                json: is_on(matches, "json"),
+                level: level(matches),
+                environment: process_environment(),
+            },
+            None => Asked::Version,
+        },
+        None => Asked::Version,
+    }
+}
+
+/// The command for a server, if `name` is one. What clap has accepted always fits.
+fn request(name: &str, matches: &ArgMatches) -> Option<client::Request> {
+    use client::Request;
+    match name {
+        "runs" => RunsArgs::from_arg_matches(matches).ok().map(Request::Runs),
+        "events" => EventsArgs::from_arg_matches(matches)
+            .ok()
+            .map(Request::Events),
+        "functions" => FunctionsArgs::from_arg_matches(matches)
+            .ok()
+            .map(Request::Functions),
+        "apps" => AppsArgs::from_arg_matches(matches).ok().map(Request::Apps),
+        _ => None,
+    }
+}
+
+fn is_on(matches: &ArgMatches, switch: &str) -> bool {
+    let given = matches.try_get_one::<String>(switch).ok().flatten();
+    given.is_some_and(|text| text == "true")
+}
+
+/// How much a command for a server tells on standard error, from the flags that stand for logs elsewhere.
+fn level(matches: &ArgMatches) -> &'static str {
+    const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+    let given = matches.try_get_one::<String>("log-level").ok().flatten();
+    let known = given.and_then(|given| {
+        let given = given.to_ascii_lowercase();
+        LEVELS.into_iter().find(|level| *level == given)
+    });
+    match known {
+        Some(level) => level,
+        None if is_on(matches, "verbose") => "debug",
+        None => "warn",
     }
 }
 
@@ -93,6 +153,12 @@ fn command() -> Clap {
                 .arg_required_else_help(true)
                 .subcommand(token_create()),
         )
+        .subcommands([
+            asking(RunsArgs::command()),
+            asking(EventsArgs::command()),
+            asking(FunctionsArgs::command()),
+            asking(AppsArgs::command()),
+        ])
         .subcommand(Clap::new("version").about("Print the version"))
 }
 
@@ -127,6 +193,12 @@ fn token_create() -> Clap {
                 .default_value("24")
                 .help("How long the token is good"),
         )
+}
+
+/// A command for a server, each of whose verbs explains the exit codes.
+fn asking(clap: Clap) -> Clap {
+    clap.after_help(EXIT_CODES)
+        .mut_subcommands(|verb| verb.after_help(EXIT_CODES))
 }
 
 const DRY_RUN: &str = "dry-run";
@@ -263,6 +335,42 @@ mod tests {
             flags(&["inngest", "-l", "debug", "start"]),
             flags(&["inngest", "start", "--log-level", "debug"])
         );
+    }
+
+    #[test]
+    fn commands_for_a_server_take_their_flags_on_either_side_of_the_verb() {
+        let of = |line: &[&str]| {
+            let matches = command().try_get_matches_from(line).ok()?;
+            let (name, matches) = matches.subcommand()?;
+            let request = request(name, matches)?;
+            Some((
+                format!("{request:?}"),
+                is_on(matches, "json"),
+                level(matches),
+            ))
+        };
+        let after = of(&[
+            "inngest", "runs", "get", "x", "--server", "a", "--json", "-l", "debug",
+        ]);
+        let before = of(&[
+            "inngest",
+            "--json",
+            "runs",
+            "--log-level",
+            "DEBUG",
+            "--server",
+            "a",
+            "get",
+            "x",
+        ]);
+        assert_eq!(after, before);
+        let (text, json, level) = after.expect("the line is accepted");
+        assert!(
+            text.contains("server: Some(\"a\")") && json && level == "debug",
+            "{text}"
+        );
+        assert!(of(&["inngest", "runs", "watch", "x", "--status", "failed"]).is_none());
+        assert!(of(&["inngest", "runs", "list", "--timeout", "0"]).is_none());
     }
 
     #[test]

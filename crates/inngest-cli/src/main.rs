@@ -1,10 +1,12 @@
 //! The binary: reads settings, puts the parts together, runs them and exits with a meaningful code.
 //!
-//! Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal.
+//! Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal; those of commands that ask a server are in
+//! `client/failure.rs`.
 
 mod args;
 mod banner;
 mod chain;
+mod client;
 mod data_dir;
 mod listen;
 mod log_line;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     let ended = run();
     telemetry::flush();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to do about a closed standard error.
             let _ = writeln!(stderr(), "Error: {}", chain(&error));
@@ -41,9 +43,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<ExitCode> {
     let working_dir = std::env::current_dir().context("could not find the working directory")?;
-    match args::parse(working_dir) {
+    let done = match args::parse(working_dir) {
+        Asked::Ask {
+            request,
+            json,
+            level,
+            environment,
+        } => {
+            telemetry::init_for_words(level, !environment.contains_key("NO_COLOR"));
+            return Ok(client::run(&request, json, &environment));
+        }
         Asked::Version => version::print(),
         Asked::Serve(inputs) => with_settings(&inputs, async |loaded| node::run(loaded).await),
         Asked::Migrate { inputs, is_dry } => with_settings(&inputs, async |loaded| {
@@ -60,7 +71,8 @@ fn run() -> anyhow::Result<()> {
         } => with_settings(&inputs, async |loaded| {
             tools::run_token(loaded, &subject, &role, valid_for_hours).await
         }),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn with_settings(

@@ -12,7 +12,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use inngest_config::{
-    AppSettings, Command, DatabaseSettings, Host, Loaded, ScheduleSettings, Settings, TokenSettings,
+    AppSettings, Command, DatabaseSettings, DocumentMode, GraphqlSettings, Host, Loaded,
+    ScheduleSettings, Settings, TokenSettings,
 };
 use inngest_core::{
     access::Actor,
@@ -23,15 +24,15 @@ use inngest_core::{
 use inngest_devserver::{Scan, WatchSettings, defaults::PORTS, watch_apps};
 use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
 use inngest_queue::{Queue, RedisSettings, model::QueueSettings, worker::WorkerSettings};
-use inngest_server::{ConnectionLimits, ServerSettings, probes, router, serve_with};
+use inngest_server::{ConnectionLimits, Documents, ServerSettings, probes, router, serve_with};
 use inngest_services::{
     Mode, Parts, Programs, SecretKey, ServiceSettings, Services, TokenIssuer, TokenKey,
 };
 use inngest_state::{Migrate, Place, Store, StoreSettings, Writers};
 
 use crate::{
-    banner::banner, chain::chain, data_dir::DataDir, listen::listen, metrics, postgres, shutdown,
-    telemetry::is_for_people,
+    banner::banner, chain::chain, client, data_dir::DataDir, listen::listen, metrics, postgres,
+    shutdown, telemetry::is_for_people,
 };
 
 /// How long closing may take after everything has been drained: a last commit, the database's own files.
@@ -112,6 +113,7 @@ async fn serve(
     let server_settings = ServerSettings {
         bodies_bytes: settings.engine.request_bytes,
         v0_gql: settings.suites.v0_gql,
+        documents: known_documents(&settings.graphql).await?,
         ..ServerSettings::new(is_dev, stop.clone(), tasks.clone())
     };
     let roles = settings.roles;
@@ -173,6 +175,31 @@ async fn serve(
     tokio::join!(serving, working);
     queue.leave().await;
     Ok(())
+}
+
+/// The documents of the command line and those of the manifest.
+async fn known_documents(settings: &GraphqlSettings) -> anyhow::Result<Documents> {
+    let mut documents = Documents::new(match settings.documents {
+        DocumentMode::Open => inngest_server::DocumentMode::Open,
+        DocumentMode::KnownForBrowsers => inngest_server::DocumentMode::KnownForBrowsers,
+        DocumentMode::KnownOnly => inngest_server::DocumentMode::KnownOnly,
+    });
+    for document in client::documents::ALL {
+        documents.add(document.text);
+    }
+    if let Some(path) = &settings.manifest {
+        let path_shown = path.display();
+        let json = std::fs::read(path)
+            .with_context(|| format!("could not read the GraphQL manifest {path_shown}"))?;
+        let count = documents
+            .add_manifest(&json)
+            .map_err(|error| anyhow!("the GraphQL manifest {path_shown} {error}"))?;
+        info!("{count} GraphQL documents of {path_shown} are known");
+        for misfit in documents.misfits().await {
+            warn!("a GraphQL document of {path_shown} does not fit this version: {misfit}");
+        }
+    }
+    Ok(documents)
 }
 
 async fn open(

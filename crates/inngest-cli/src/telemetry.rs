@@ -1,7 +1,7 @@
 //! Logs of the whole process: for people on a terminal, JSON everywhere else.
 
 use std::{
-    io::{IsTerminal, stdout},
+    io::{IsTerminal, Write, stderr, stdout},
     sync::OnceLock,
 };
 
@@ -58,6 +58,21 @@ pub(crate) fn flush() {
 /// Log lines that were dropped so far because nobody read them.
 pub(crate) fn dropped() -> u64 {
     WRITER.get().map_or(0, LogWriter::dropped)
+}
+
+/// Logs of a command that asks a server: words on standard error, so that standard output holds data alone.
+pub(crate) fn init_for_words(level: &str, colour: bool) {
+    let filter = EnvFilter::new(format!("error,inngest={level}"));
+    let form = Form::Text {
+        colour: colour && stderr().is_terminal(),
+    };
+    let lines = LogLines::new(form, |line| {
+        // Nothing is left to do about a closed standard error.
+        let _ = stderr().write_all(line.as_bytes());
+    });
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .init();
 }
 
 /// Whether a person reads along: standard output is a terminal and JSON was not asked for.

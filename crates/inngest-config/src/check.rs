@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    AppSettings, DatabaseSettings, EngineSettings, Host, HouseSettings, KeySettings,
-    ListenSettings, LogLevel, LogSettings, MetricsSettings, PostgresSettings, Roles,
-    ScheduleSettings, Settings, SuiteSettings, TokenSettings,
+    AppSettings, DatabaseSettings, DocumentMode, EngineSettings, GraphqlSettings, Host,
+    HouseSettings, KeySettings, ListenSettings, LogLevel, LogSettings, MetricsSettings,
+    PostgresSettings, Roles, ScheduleSettings, Settings, SuiteSettings, TokenSettings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
@@ -45,6 +45,7 @@ pub(crate) fn settings(
     let house = reader.house();
     let keys = reader.keys();
     let log = reader.log();
+    let graphql = reader.graphql();
     let metrics = reader.metrics();
     let schedule = reader.schedule(&database);
     let roles = reader.roles(&schedule);
@@ -60,6 +61,7 @@ pub(crate) fn settings(
         schedule,
         roles,
         keys,
+        graphql,
         metrics,
         suites,
         log,
@@ -284,6 +286,31 @@ impl<'a> Reader<'a> {
             .filter(|text| !text.is_empty())
             .map(|text| Secret::new(text.to_owned()))
             .collect()
+    }
+
+    fn graphql(&mut self) -> GraphqlSettings {
+        let documents = match self.text("graphql-documents") {
+            None => DocumentMode::Open,
+            Some((place, text)) => match text.to_ascii_lowercase().as_str() {
+                "open" => DocumentMode::Open,
+                "known-for-browsers" => DocumentMode::KnownForBrowsers,
+                "known-only" => DocumentMode::KnownOnly,
+                _ => {
+                    self.problems.push(Problem::new(
+                        place,
+                        format!(
+                            "is `{text}`, which is none of open, known-for-browsers, known-only"
+                        ),
+                    ));
+                    DocumentMode::Open
+                }
+            },
+        };
+        let manifest = self.text("graphql-manifest");
+        GraphqlSettings {
+            documents,
+            manifest: manifest.map(|(_, path)| self.inputs.working_dir.join(path)),
+        }
     }
 
     fn metrics(&mut self) -> MetricsSettings {

@@ -415,6 +415,24 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        value_name: "MODE",
+        ..key(
+            "graphql-documents",
+            Shape::Text,
+            BOTH,
+            "Who may send GraphQL documents that are not known: open (everybody), known-for-browsers (programs), known-only (nobody) (default: open)",
+        )
+    },
+    Key {
+        value_name: "FILE",
+        ..key(
+            "graphql-manifest",
+            Shape::Text,
+            BOTH,
+            "JSON file of known GraphQL documents, from the SHA-256 of each to its text; those of this command line are always known",
+        )
+    },
+    Key {
         value_name: "ADDRESS",
         ..key(
             "metrics-listen",

@@ -62,6 +62,8 @@ pub struct Settings {
     pub roles: Roles,
     /// Who may call.
     pub keys: KeySettings,
+    /// Which GraphQL documents are taken.
+    pub graphql: GraphqlSettings,
     /// Where metrics are served.
     pub metrics: MetricsSettings,
     /// What is served for test suites of SDKs.
@@ -75,6 +77,26 @@ pub struct Settings {
 pub struct SuiteSettings {
     /// The older GraphQL API at `/v0/gql`. Always in `dev`; in `start` off by default, and it asks for a credential.
     pub v0_gql: bool,
+}
+
+/// Which GraphQL documents are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphqlSettings {
+    /// Who may send documents that are not known. Default: everybody.
+    pub documents: DocumentMode,
+    /// The absolute path of a manifest of known documents, beside those that are built in.
+    pub manifest: Option<PathBuf>,
+}
+
+/// Who may send GraphQL documents that are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentMode {
+    /// Everybody.
+    Open,
+    /// Programs, but no web pages.
+    KnownForBrowsers,
+    /// Nobody.
+    KnownOnly,
 }
 
 /// Where metrics for Prometheus are served. Whoever reaches the address reads them without a credential.

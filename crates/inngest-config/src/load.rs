@@ -84,8 +84,11 @@ impl Given {
 
 pub(crate) type Values = BTreeMap<&'static str, Given>;
 
-/// The variables that SDKs read; setting them beside a server is no mistake.
-const SDK_VARIABLES: [&str; 16] = [
+/// The variables that SDKs and commands for a server read; setting them beside a server is no mistake.
+const OTHER_VARIABLES: [&str; 19] = [
+    "INNGEST_SERVER",
+    "INNGEST_TOKEN",
+    "INNGEST_TOKEN_FILE",
     "INNGEST_DEV",
     "INNGEST_ENV",
     "INNGEST_BASE_URL",
@@ -294,7 +297,7 @@ fn take_environment(
 }
 
 fn misspelt_variable(name: &str) -> Option<String> {
-    if !name.starts_with("INNGEST_") || SDK_VARIABLES.contains(&name) {
+    if !name.starts_with("INNGEST_") || OTHER_VARIABLES.contains(&name) {
         return None;
     }
     let known: Vec<String> = KEYS

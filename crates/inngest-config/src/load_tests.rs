@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::{DatabaseSettings, Host, LogLevel, Settings};
+use crate::{DatabaseSettings, DocumentMode, Host, LogLevel, Settings};
 
 const KEY: &str = "signkey-prod-12345678";
 
@@ -387,4 +387,24 @@ fn servers_divide_the_work_where_they_share_a_schedule() {
         "{text}"
     );
     assert!(text.contains("--redis-prefix must be"), "{text}");
+}
+
+#[test]
+fn known_documents_are_named_by_mode_and_file() {
+    let settings = dev(&[], &[], &[]).settings;
+    assert_eq!(settings.graphql.documents, DocumentMode::Open);
+    assert_eq!(settings.graphql.manifest, None);
+    let given = [
+        ("graphql-documents", "Known-Only"),
+        ("graphql-manifest", "m.json"),
+    ];
+    let settings = start(&given);
+    assert_eq!(settings.graphql.documents, DocumentMode::KnownOnly);
+    let manifest = settings.graphql.manifest.unwrap();
+    assert!(manifest.is_absolute() && manifest.ends_with("m.json"));
+    let wrong = problems(Command::Dev, &[], &[], &[("graphql-documents", "closed")]);
+    assert!(
+        wrong.contains("none of open, known-for-browsers, known-only"),
+        "{wrong}"
+    );
 }

@@ -19,7 +19,10 @@ mod serve;
 mod state;
 mod v0;
 
-pub use graphql::sdl;
+pub use graphql::{
+    sdl,
+    trusted::{BadManifest, DocumentMode, Documents},
+};
 pub use router::{metrics_router, probes, router};
 pub use serve::{ConnectionLimits, serve, serve_with};
 pub use state::ServerSettings;

@@ -7,7 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use inngest_core::limits;
 use inngest_services::Services;
 
-use crate::{body::Bodies, graphql::ApiSchema, v0::V0Schema};
+use crate::{
+    body::Bodies,
+    graphql::{ApiSchema, trusted::Documents},
+    v0::V0Schema,
+};
 
 /// How the server answers. All sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct ServerSettings {
     pub graphql_body_bytes: usize,
     /// All bodies of requests at once, apart from steps that apps report; one more is refused with 429.
     pub bodies_bytes: usize,
+    /// GraphQL documents that are known by their ids, and who may send others.
+    pub documents: Documents,
     /// Websockets open at once; one more is refused with 503.
     pub max_sockets: usize,
     /// Whether the older GraphQL API is served at `/v0/gql`, which test suites of SDKs ask.
@@ -45,6 +51,7 @@ impl ServerSettings {
             request_body_bytes: limits::REQUEST_BODY_BYTES,
             graphql_body_bytes: 10 * 1024 * 1024,
             bodies_bytes: limits::BODIES_BYTES,
+            documents: Documents::default(),
             max_sockets: 1_000,
             v0_gql: dev,
             stop,

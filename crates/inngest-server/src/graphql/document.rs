@@ -21,13 +21,13 @@ const BRACKETS: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Parameters {
     #[serde(default)]
-    query: Option<String>,
+    pub(super) query: Option<String>,
     #[serde(default)]
     operation_name: Option<String>,
     #[serde(default)]
     variables: Option<Map<String, Value>>,
     #[serde(default)]
-    document_id: Option<String>,
+    pub(super) document_id: Option<String>,
 }
 
 /// Why a request is not executed.
@@ -47,7 +47,7 @@ impl Refusal {
         }
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", message)
     }
 }
@@ -83,15 +83,8 @@ pub(crate) fn parameters(value: Value) -> Result<Parameters, Refusal> {
     }
 }
 
-/// Parses the document and finds the operation.
+/// Parses the document and finds the operation. Ids of documents have been resolved before.
 pub(crate) fn prepare(parameters: Parameters) -> Result<Prepared, Refusal> {
-    if parameters.document_id.is_some() {
-        return Err(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "DOCUMENT_NOT_FOUND",
-            "no document has this id; send its text",
-        ));
-    }
     let query = parameters
         .query
         .filter(|query| !query.trim().is_empty())
@@ -311,10 +304,6 @@ mod tests {
             ("[]".to_owned(), (422, "BAD_USER_INPUT")),
             ("{}".to_owned(), (422, "BAD_USER_INPUT")),
             (r#"{"query":1}"#.to_owned(), (422, "BAD_USER_INPUT")),
-            (
-                r#"{"documentId":"sha256:1"}"#.to_owned(),
-                (404, "DOCUMENT_NOT_FOUND"),
-            ),
             (query("{ a"), (400, "GRAPHQL_PARSE_FAILED")),
             (
                 query(&format!("{{ a }} #{}", "x".repeat(70_000))),

@@ -76,7 +76,9 @@ async fn execute(
     request_id: &str,
 ) -> Result<(StatusCode, Answer), Refusal> {
     let (actor, body) = admit(state, headers, body, request_id).await?;
-    let prepared = document::prepare(document::read(&body)?)?;
+    let parameters = document::read(&body)?;
+    let documents = &state.settings.documents;
+    let prepared = document::prepare(documents.resolve(parameters, is_browser(headers))?)?;
     let _room = body.into_room();
     if prepared.kind == OperationType::Subscription {
         return Err(Refusal::new(
@@ -211,6 +213,11 @@ pub(crate) fn respond(status: StatusCode, answer: &Answer, media: &'static str) 
     response
 }
 
+/// Whether a web page asks: browsers put its origin into every request that is not a plain GET.
+pub(crate) fn is_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN)
+}
+
 /// Whether the body is declared as JSON; anything else could be sent by a foreign page without being asked first.
 fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers
@@ -290,7 +297,16 @@ pub(crate) async fn get(State(state): State<AppState>, request: Request) -> Resp
 /// `GET /graphql/schema.graphql`: the schema as text, for callers who may use it.
 pub(crate) async fn schema_text(State(state): State<AppState>, request: Request) -> Response {
     let request_id = RequestId::of(request.extensions());
-    match auth::actor(&state, request.headers()).await {
+    let headers = request.headers();
+    let may_introspect = state.settings.documents.admits_any(is_browser(headers));
+    match auth::actor(&state, headers).await {
+        Ok(_) if !may_introspect => Problem::new(
+            StatusCode::FORBIDDEN,
+            "document_not_allowed",
+            "this server takes known documents only, and shows its schema to nobody",
+            &request_id,
+        )
+        .into_response(),
         Ok(_) => (
             [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
             super::sdl(),

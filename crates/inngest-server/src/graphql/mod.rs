@@ -17,10 +17,11 @@ pub(crate) mod response;
 pub(crate) mod scalars;
 pub(crate) mod stage;
 mod subscription;
+pub(crate) mod trusted;
 mod ws;
 mod ws_protocol;
 
-use async_graphql::{SDLExportOptions, Schema};
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
 use connection::{Counted, Page, RunPage};
 use mutation::Mutation;
@@ -57,6 +58,10 @@ pub(crate) mod limits {
 
 /// Builds the schema with its limits.
 pub(crate) fn schema() -> ApiSchema {
+    builder().finish()
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query, Mutation::new(), Subscription)
         .register_output_type::<objects::feed::FeedMessage>()
         .override_output_type_description::<Page<objects::app::AppObject, Counted>>(
@@ -80,7 +85,6 @@ pub(crate) fn schema() -> ApiSchema {
         .limit_aliases(limits::ALIASES)
         .limit_directives(limits::DIRECTIVES)
         .extension(stage::Stages)
-        .finish()
 }
 
 /// The schema as text, sorted, as it stands in `schema.graphql`.

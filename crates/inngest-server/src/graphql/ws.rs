@@ -92,9 +92,21 @@ pub(crate) fn upgrade(
             "too many websockets are open",
         );
     };
-    let (state, request_id) = (state.clone(), request_id.to_owned());
     let tracker = state.settings.tracker.clone();
-    upgrade.on_upgrade(move |socket| tracker.track_future(run(socket, state, request_id, permit)))
+    let peer = Peer {
+        state: state.clone(),
+        request_id: request_id.to_owned(),
+        is_browser: transport::is_browser(headers),
+    };
+    upgrade.on_upgrade(move |socket| tracker.track_future(run(socket, peer, permit)))
+}
+
+/// Whom a socket belongs to.
+#[derive(Clone)]
+struct Peer {
+    state: AppState,
+    request_id: String,
+    is_browser: bool,
 }
 
 /// What goes to the writer.
@@ -103,23 +115,15 @@ enum Outgoing {
     Close(Close),
 }
 
-async fn run(
-    socket: WebSocket,
-    state: AppState,
-    request_id: String,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn run(socket: WebSocket, peer: Peer, _permit: OwnedSemaphorePermit) {
     let (sink, mut incoming) = socket.split();
     let (outgoing, queue) = mpsc::channel(WAITING);
     let broken = CancellationToken::new();
-    let writer = state
-        .settings
-        .tracker
-        .spawn(write(sink, queue, broken.clone()));
+    let settings = &peer.state.settings;
+    let writer = settings.tracker.spawn(write(sink, queue, broken.clone()));
     let mut socket = Socket {
-        stop: state.settings.stop.clone(),
-        state,
-        request_id,
+        stop: settings.stop.clone(),
+        peer,
         outgoing,
         broken: broken.clone().drop_guard(),
         actor: None,
@@ -233,9 +237,8 @@ impl Running {
 }
 
 struct Socket {
-    state: AppState,
+    peer: Peer,
     stop: CancellationToken,
-    request_id: String,
     outgoing: mpsc::Sender<Outgoing>,
     broken: DropGuard,
     /// Set by `connection_init`.
@@ -285,7 +288,7 @@ impl Socket {
 
     /// Waits until the credential of the connection has ended.
     fn until_expiry(&self) -> impl Future<Output = ()> + use<> {
-        let now = self.state.services.clock().now();
+        let now = self.peer.state.services.clock().now();
         let left = self
             .actor
             .as_ref()
@@ -307,14 +310,14 @@ impl Socket {
             let value = payload.and_then(|payload| payload.get(name));
             value.and_then(Value::as_str)
         };
-        let auth = self.state.services.auth();
+        let auth = self.peer.state.services.auth();
         let actor = auth
             .bearer(text("authorization"), text("environment"))
             .await
             .map_err(|_| Some(Close::Forbidden))?;
         let expires_at = actor.expires_at.map(|at| at.to_rfc3339());
         self.actor = Some(actor);
-        let version = self.state.services.health().await.version;
+        let version = self.peer.state.services.health().await.version;
         let payload = json!({"server": version, "expiresAt": expires_at, "maxOperations": limits::OPERATIONS_PER_SOCKET});
         Ok(self.send(&ServerMessage::ConnectionAck { payload }).await)
     }
@@ -332,6 +335,7 @@ impl Socket {
         };
         let environment = actor.env.to_string();
         let renewed = self
+            .peer
             .state
             .services
             .auth()
@@ -358,17 +362,18 @@ impl Socket {
         let operation = Operation {
             id: id.clone(),
             number: self.started,
-            state: self.state.clone(),
+            peer: self.peer.clone(),
             asking: Asking {
-                services: self.state.services.clone(),
+                services: self.peer.state.services.clone(),
                 actor,
-                request_id: format!("{}.{}", self.request_id, self.started),
+                request_id: format!("{}.{}", self.peer.request_id, self.started),
             },
             outgoing: self.outgoing.clone(),
             running: self.running.clone(),
         };
         // The lock is held until the handle is in place, so the operation cannot finish before it is known.
         let handle = self
+            .peer
             .state
             .settings
             .tracker
@@ -383,7 +388,7 @@ impl Socket {
 struct Operation {
     id: String,
     number: u64,
-    state: AppState,
+    peer: Peer,
     asking: Asking,
     outgoing: mpsc::Sender<Outgoing>,
     running: Running,
@@ -429,13 +434,16 @@ impl Operation {
 
     /// The error is an answer that goes out as `error` instead of `complete`.
     async fn execute(&self, payload: Value) -> Result<(), Answer> {
+        let documents = &self.peer.state.settings.documents;
         let prepared = document::parameters(payload)
+            .and_then(|parameters| documents.resolve(parameters, self.peer.is_browser))
             .and_then(document::prepare)
             .map_err(|refusal| self.refused(refusal))?;
         if prepared.kind != OperationType::Subscription {
-            let (_, answer) = transport::run(&self.state.schema, prepared, self.asking.clone())
-                .await
-                .map_err(|refusal| self.refused(refusal))?;
+            let (_, answer) =
+                transport::run(&self.peer.state.schema, prepared, self.asking.clone())
+                    .await
+                    .map_err(|refusal| self.refused(refusal))?;
             return self.deliver(answer).await.map(drop);
         }
         let stage = Stage::default();
@@ -444,7 +452,7 @@ impl Operation {
             .data(stage.clone())
             .data(loaders::loaders(self.asking.clone()))
             .data(self.asking.clone());
-        let mut stream = self.state.schema.execute_stream(data);
+        let mut stream = self.peer.state.schema.execute_stream(data);
         while let Some(response) = stream.next().await {
             let (_, answer) = response::finish(response, &stage, &self.asking.request_id);
             if !self.deliver(answer).await? {

@@ -1,12 +1,5 @@
 //! `POST /v0/gql`.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use http::StatusCode;
-use inngest_core::access::Actor;
-
 use crate::{
     body::Held,
     graphql::{
@@ -19,6 +12,11 @@ use crate::{
     state::AppState,
     v0::nulls,
 };
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::StatusCode;
 
 /// Answers one operation. Whatever is said about the operation itself comes with status 200, because clients give up on any other.
 pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Response {
@@ -26,7 +24,13 @@ pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Res
     let request_id = RequestId::of(&parts.extensions);
     let (status, answer) = match transport::admit(&state, &parts.headers, body, &request_id).await {
         Ok((actor, body)) => {
-            let answer = execute(&state, actor, body, &request_id).await;
+            let asking = Asking {
+                services: state.services.clone(),
+                actor,
+                request_id: request_id.clone(),
+            };
+            let is_browser = transport::is_browser(&parts.headers);
+            let answer = execute(&state, asking, body, is_browser).await;
             let answer = answer.unwrap_or_else(|refusal| Answer::refusal(refusal, &request_id));
             (StatusCode::OK, answer)
         }
@@ -37,22 +41,19 @@ pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Res
 
 async fn execute(
     state: &AppState,
-    actor: Actor,
+    asking: Asking,
     body: Held,
-    request_id: &str,
+    is_browser: bool,
 ) -> Result<Answer, Refusal> {
     let Some(schema) = &state.v0 else {
         let message = "this server does not serve /v0/gql";
         return Err(Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", message));
     };
-    let mut prepared = document::prepare(document::read(&body)?)?;
+    let documents = &state.settings.documents;
+    let parameters = documents.resolve(document::read(&body)?, is_browser)?;
+    let mut prepared = document::prepare(parameters)?;
     let _room = body.into_room();
     nulls::settle(&mut prepared.request)?;
-    let asking = Asking {
-        services: state.services.clone(),
-        actor,
-        request_id: request_id.to_owned(),
-    };
     let (_, answer) = transport::run(schema, prepared, asking).await?;
     Ok(answer)
 }

@@ -7,6 +7,7 @@
 
 mod access;
 mod budget;
+mod documents;
 mod graphql;
 mod harness;
 mod http;

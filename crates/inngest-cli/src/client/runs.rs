@@ -1,0 +1,254 @@
+//! `inngest runs`.
+
+use serde_json::{Value, json};
+
+use crate::client::{
+    args::{Format, RunFilterArgs, RunsVerb},
+    ask,
+    connection::Server,
+    documents,
+    failure::{Exit, Failure},
+    live::Feed,
+    output::{Column, Output},
+};
+
+/// A run in a list.
+pub(super) const LIST: &[Column] = &[
+    ("RUN", "/runId"),
+    ("STATUS", "/status"),
+    ("DOING", "/activity"),
+    ("FUNCTION", "/function/slug"),
+    ("QUEUED", "/queuedAt"),
+    ("TOOK", "/durationMs"),
+    ("ERROR", "/error/message"),
+];
+/// A run that something was done to.
+pub(super) const CHANGED: &[Column] = &[
+    ("RUN", "/runId"),
+    ("STATUS", "/status"),
+    ("FUNCTION", "/function/slug"),
+    ("QUEUED", "/queuedAt"),
+    ("ENDED", "/endedAt"),
+];
+/// A run as it changes.
+pub(super) const WATCHED: &[Column] = &[
+    ("AT", "/at"),
+    ("RUN", "/run/runId"),
+    ("FUNCTION", "/run/function/slug"),
+    ("STATUS", "/run/status"),
+    ("DOING", "/run/activity"),
+    ("NEXT", "/run/nextActivityAt"),
+    ("ERROR", "/run/error/message"),
+    ("REMOVED", "/removedId"),
+];
+/// One run.
+pub(super) const FACTS: &[Column] = &[
+    ("Run", "/runId"),
+    ("Function", "/function/slug"),
+    ("App", "/app/externalId"),
+    ("Status", "/status"),
+    ("Doing", "/activity"),
+    ("Next", "/nextActivityAt"),
+    ("Attempt", "/attempt"),
+    ("Started by", "/trigger/kind"),
+    ("Event", "/trigger/eventName"),
+    ("Cron", "/trigger/cron"),
+    ("Rerun of", "/rerunOf/runId"),
+    ("Queued", "/queuedAt"),
+    ("Started", "/startedAt"),
+    ("Ended", "/endedAt"),
+    ("Waited", "/queueDelayMs"),
+    ("Took", "/durationMs"),
+    ("Cancelled by", "/cancel/reason"),
+    ("Skipped for", "/skip/reason"),
+    ("Error", "/error/message"),
+    ("Input", "/input"),
+    ("Output", "/output"),
+];
+/// A step of it.
+pub(super) const STEPS: &[Column] = &[
+    ("STEP", "/name"),
+    ("KIND", "/kind"),
+    ("STATUS", "/status"),
+    ("ATTEMPTS", "/attemptCount"),
+    ("STARTED", "/startedAt"),
+    ("TOOK", "/durationMs"),
+    ("ERROR", "/error/message"),
+];
+/// What it waits for.
+pub(super) const WAITS: &[Column] = &[
+    ("KIND", "/kind"),
+    ("EVENT", "/eventName"),
+    ("SIGNAL", "/signal"),
+    ("IF", "/expression"),
+    ("UNTIL", "/expiresAt"),
+];
+
+pub(super) async fn run(server: &Server, output: &Output, verb: &RunsVerb) -> Result<(), Failure> {
+    match verb {
+        RunsVerb::List { filter, time, list } => {
+            let mut variables = json!({});
+            ask::add_times(server, time, &mut variables).await?;
+            if !filter.functions.is_empty() {
+                variables["functionSlugs"] = json!(filter.functions);
+            }
+            add_filter(server, filter, &mut variables).await?;
+            let path = "/environment/runs";
+            let runs = ask::list(server, documents::LIST_RUNS, path, variables, list.limit).await?;
+            output.list(&runs, LIST)
+        }
+        RunsVerb::Get { id } => {
+            let run = get(server, id).await?;
+            let parts = [("Steps", "/steps/nodes", STEPS), ("Waits", "/waits", WAITS)];
+            output.one(&run, FACTS, &parts)
+        }
+        RunsVerb::Watch { id: Some(id), .. } => watch(server, output, id).await,
+        RunsVerb::Watch { id: None, filter } => watch_all(server, output, filter).await,
+        RunsVerb::Cancel { ids } => {
+            let mut runs = Vec::new();
+            for id in ids {
+                let input = json!({"runId": id});
+                let payload = ask::change(server, documents::CANCEL_RUN, input).await;
+                let mut payload = payload.map_err(|failure| {
+                    Failure::new(failure.exit, format!("run {id}: {failure}"))
+                })?;
+                runs.push(payload["run"].take());
+            }
+            output.list(&runs, CHANGED)
+        }
+        RunsVerb::Rerun { id, wait } => {
+            let input = json!({"runId": id});
+            let payload = ask::change(server, documents::RERUN_RUN, input).await?;
+            started(server, output, &payload["run"], *wait).await
+        }
+    }
+}
+
+/// Prints a run that has just been started, or its changes until its end.
+pub(super) async fn started(
+    server: &Server,
+    output: &Output,
+    run: &Value,
+    wait: bool,
+) -> Result<(), Failure> {
+    match run["id"].as_str() {
+        Some(id) if wait => watch(server, output, id).await,
+        _ => output.list(std::slice::from_ref(run), CHANGED),
+    }
+}
+
+/// The run with all its steps.
+async fn get(server: &Server, id: &str) -> Result<Value, Failure> {
+    let mut variables = json!({"id": id});
+    let mut whole: Option<Value> = None;
+    loop {
+        let mut data = server.ask(documents::GET_RUN, variables.clone()).await?;
+        let mut run = data["run"].take();
+        if run.is_null() {
+            return Err(Failure::not_found("run", id));
+        }
+        let info = run["steps"]["pageInfo"].take();
+        let page = run["steps"]["nodes"].take();
+        let run = whole.get_or_insert(run);
+        match (&mut run["steps"]["nodes"], page) {
+            (Value::Array(steps), Value::Array(more)) => steps.extend(more),
+            (steps, page) => *steps = page,
+        }
+        if info["hasNextPage"] != true {
+            if let Some(steps) = run["steps"].as_object_mut() {
+                steps.remove("pageInfo");
+            }
+            return Ok(run.take());
+        }
+        variables["afterStep"] = info["endCursor"].clone();
+    }
+}
+
+/// Prints the changes of one run until its end.
+///
+/// # Errors
+/// `EndedBadly` when it failed or was cancelled.
+pub(super) async fn watch(server: &Server, output: &Output, id: &str) -> Result<(), Failure> {
+    let variables = json!({"runId": id, "after": null});
+    let mut feed = Feed::open(server, documents::WATCH_RUN, variables).await?;
+    let mut last = Value::Null;
+    while let Some(message) = feed.next().await? {
+        if message["run"].is_null() {
+            continue;
+        }
+        // `ENDED` repeats the state that was just told.
+        if message["run"] != last {
+            output.change(&message, &message, WATCHED)?;
+            last = message["run"].clone();
+        }
+    }
+    if last.is_null() {
+        return Err(Failure::not_found("run", id));
+    }
+    if output.format == Format::Json {
+        output.one(&last, &[], &[])?;
+    }
+    match last["status"].as_str() {
+        Some("FAILED" | "CANCELLED") => {
+            let status = last["status"].as_str().unwrap_or_default().to_lowercase();
+            let reason = last["error"]["message"]
+                .as_str()
+                .unwrap_or("no reason given");
+            let message = format!("the run is {status}: {reason}");
+            Err(Failure::new(Exit::EndedBadly, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints the changes of all runs that match, until it is stopped.
+async fn watch_all(
+    server: &Server,
+    output: &Output,
+    filter: &RunFilterArgs,
+) -> Result<(), Failure> {
+    if output.format == Format::Json {
+        return Err(Failure::usage(
+            "a watch without end has no one JSON value; use --jsonl",
+        ));
+    }
+    let (environment, _) = ask::environment(server).await?;
+    let mut wanted = json!({});
+    add_filter(server, filter, &mut wanted).await?;
+    if !filter.functions.is_empty() {
+        let mut ids = Vec::new();
+        for function in &filter.functions {
+            ids.push(ask::function_id(server, function).await?);
+        }
+        wanted["functionIds"] = json!(ids);
+    }
+    let variables = json!({"environmentId": environment, "filter": wanted, "after": null});
+    let mut feed = Feed::open(server, documents::WATCH_RUNS, variables).await?;
+    while let Some(message) = feed.next().await? {
+        match message["kind"].as_str() {
+            Some("READY") => tracing::info!("watching"),
+            Some("RESET") => {
+                tracing::warn!(
+                    "some changes were missed; `inngest runs list` shows the present state"
+                );
+            }
+            _ => output.change(&message, &message, WATCHED)?,
+        }
+    }
+    Ok(())
+}
+
+async fn add_filter(
+    server: &Server,
+    filter: &RunFilterArgs,
+    variables: &mut Value,
+) -> Result<(), Failure> {
+    if !filter.status.is_empty() {
+        let words: Vec<_> = filter.status.iter().map(|status| status.word()).collect();
+        variables["statuses"] = json!(words);
+    }
+    if !filter.apps.is_empty() {
+        variables["appIds"] = json!(ask::app_ids(server, &filter.apps).await?);
+    }
+    Ok(())
+}
