@@ -129,6 +129,7 @@ fn checks(report: &mut Report<'_>) -> anyhow::Result<()> {
         }
         tests.end_to_end_in("sdk", "16", &modes)
     })?;
+    report.check("clients of others", || tests.end_to_end("clients", "1"))?;
     report.check("processes killed on purpose", || {
         tests.end_to_end("faults", "1")
     })?;
@@ -222,7 +223,7 @@ impl Tests<'_> {
                 "--locked",
                 "--no-fail-fast",
                 "-E",
-                "not (binary(sdk) or binary(faults))",
+                "not (binary(sdk) or binary(clients) or binary(faults))",
             ];
             return passed(self.prepare(cargo().args(run)));
         }
