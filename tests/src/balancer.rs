@@ -37,7 +37,11 @@ impl Balancer {
         thread::spawn(move || {
             let next = AtomicUsize::new(0);
             for client in listener.incoming().flatten() {
-                let first = next.fetch_add(1, Ordering::Relaxed);
+                // One after the other would have the same server asked by the same kind of request again and again, where a sender
+                // keeps to an order.
+                let count = next.fetch_add(1, Ordering::Relaxed) as u64;
+                let mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+                let first = usize::try_from(mixed).unwrap_or_default();
                 let servers = servers.clone();
                 thread::spawn(move || pass(client, &servers, first));
             }

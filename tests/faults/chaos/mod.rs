@@ -14,12 +14,11 @@ use std::{
 
 use inngest_tests::{http, proxy::Proxy, server::Server};
 
+pub(crate) use self::{driver::Driver, plan::take_connections, report::resident_kb};
 use self::{
-    driver::Driver,
     plan::Plan,
     report::{Happened, Report, Sampler},
 };
-pub(crate) use self::{plan::take_connections, report::resident_kb};
 use crate::{
     check::{self, Kill},
     field::Field,
