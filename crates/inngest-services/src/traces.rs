@@ -6,14 +6,38 @@ use inngest_core::{
     access::{Actor, Scope},
     ids::{EventId, RunId, StepId, WaitId, WorkId},
     run::{
-        Run, StepKind, StepRecord, StepStatus,
+        FailedAttempt, Run, StepKind, StepRecord, StepStatus,
         trace::{self, Span, TraceRows},
     },
     wait::{Wait, WaitKind},
-    wire::finish::invocation_id,
+    wire::{
+        finish::invocation_id,
+        v0::trace::{Node, Output, OutputId, View, nested, output},
+    },
 };
 
 use crate::{Error, engine::Engine, runs::Runs};
+
+/// All rows of which a trace is derived.
+struct Rows {
+    run: Run,
+    name: String,
+    steps: Vec<StepRecord>,
+    failed: Vec<FailedAttempt>,
+    invoked: HashMap<StepId, RunId>,
+}
+
+impl Rows {
+    fn view(&self) -> TraceRows<'_> {
+        TraceRows {
+            run: &self.run,
+            name: &self.name,
+            steps: &self.steps,
+            failed: &self.failed,
+            invoked: &self.invoked,
+        }
+    }
+}
 
 /// The spans of a run; see `core::run::trace`.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +64,35 @@ impl Runs<'_> {
     /// # Errors
     /// `NotFound` when there is no such run, or it is not this actor's.
     pub async fn trace(&self, actor: &Actor, id: RunId) -> Result<Trace, Error> {
+        let rows = self.rows(actor, id).await?;
+        let spans = trace::derive(rows.view());
+        Ok(Trace {
+            run: rows.run,
+            spans,
+        })
+    }
+
+    /// The trace of a run as the older GraphQL API nests it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, or it is not this actor's.
+    pub async fn nested_trace(&self, actor: &Actor, id: RunId, view: View) -> Result<Node, Error> {
+        Ok(nested(&self.rows(actor, id).await?.view(), view))
+    }
+
+    /// The result or the error that an id out of [`Runs::nested_trace`] names.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, it is not this actor's, or it has none of that id.
+    pub async fn span_output(&self, actor: &Actor, id: &OutputId) -> Result<Output, Error> {
+        let rows = self.rows(actor, id.run).await?;
+        output(&rows.view(), id).ok_or_else(|| Error::NotFound {
+            what: "output",
+            id: id.to_string(),
+        })
+    }
+
+    async fn rows(&self, actor: &Actor, id: RunId) -> Result<Rows, Error> {
         let run = self.get(actor, id).await?;
         let engine = self.0;
         let mut steps = engine.store.steps_of_runs(actor.env, &[id]).await?;
@@ -55,15 +108,14 @@ impl Runs<'_> {
             .store
             .find_functions(actor.env, &[run.function])
             .await?;
-        let name = functions.first().map_or("run", |function| &function.name);
-        let spans = trace::derive(TraceRows {
-            run: &run,
-            name,
-            steps: &steps,
-            failed: &failed,
-            invoked: &invoked,
-        });
-        Ok(Trace { run, spans })
+        let function = functions.into_iter().next();
+        Ok(Rows {
+            name: function.map_or_else(|| "run".to_owned(), |function| function.name),
+            run,
+            steps,
+            failed,
+            invoked,
+        })
     }
 
     /// The runs that invoke steps have started.

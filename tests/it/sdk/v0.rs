@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 scenarios! {
     all:
         a_suite_follows_a_run_from_its_event_to_its_output
-        a_suite_sees_why_a_run_failed;
+        a_suite_sees_why_a_run_failed
+        a_suite_reads_outputs_through_the_trace
+        a_suite_sees_what_a_step_invoked;
 }
 
 fn ask(s: &Scenario, query: &str, variables: &Value) -> Value {
@@ -74,4 +76,67 @@ fn a_suite_sees_why_a_run_failed(s: &Scenario) {
     let run = ended(s, &s.send("step-uncaught", json!({})).event_id);
     assert_eq!(run["status"], "FAILED");
     assert_eq!(parsed(&run["output"])["message"], "step boom");
+}
+
+/// What a span brought, by the id that the trace gives for it.
+fn output(s: &Scenario, span: &Value) -> Value {
+    let query = "query ($id: String!) { output: runTraceSpanOutputByID(outputID: $id) { data error { name message stack cause } } }";
+    ask(s, query, &json!({ "id": span["outputID"] }))["output"].take()
+}
+
+fn a_suite_reads_outputs_through_the_trace(s: &Scenario) {
+    let run = ended(s, &s.send("step-flaky", json!({ "failures": 1 })).event_id);
+    assert_eq!(run["status"], "COMPLETED");
+    let query = "query ($id: String!, $preview: Boolean) { run(runID: $id) { trace(preview: $preview) { name isRoot spanID status outputID childrenSpans {
+        name status attempts parentSpanID stepOp stepType outputID childrenSpans { name status outputID } } } } }";
+    let trace = |preview: bool| {
+        let variables = json!({ "id": run["id"], "preview": preview });
+        ask(s, query, &variables)["run"]["trace"].take()
+    };
+    let (old, preview) = (trace(false), trace(true));
+    assert_eq!(output(s, &old)["data"], run["output"]);
+    let names = |trace: &Value| -> Vec<Value> {
+        let children = trace["childrenSpans"].as_array().expect("a list");
+        children.iter().map(|span| span["name"].clone()).collect()
+    };
+    assert_eq!(names(&old), ["before", "flaky", "function success"]);
+    assert_eq!(names(&preview), ["before", "flaky", "Finalization"]);
+    let flaky = &old["childrenSpans"][1];
+    assert_eq!(flaky["parentSpanID"], old["spanID"]);
+    assert_eq!(
+        (&flaky["status"], &flaky["attempts"], &flaky["stepOp"]),
+        (&json!("COMPLETED"), &json!(1), &json!("RUN"))
+    );
+    assert_eq!(names(flaky), ["Attempt 0", "Attempt 1"]);
+    assert_eq!(
+        output(s, &flaky["childrenSpans"][0])["error"]["message"],
+        "not yet"
+    );
+    assert_eq!(parsed(&output(s, flaky)["data"]), json!({ "attempt": 1 }));
+    assert_eq!(preview["childrenSpans"][2]["stepType"], "FINALIZATION");
+}
+
+fn a_suite_sees_what_a_step_invoked(s: &Scenario) {
+    let run = ended(s, &s.send("invoke", json!({ "n": 1 })).event_id);
+    let query = "query ($id: String!) { run(runID: $id) { trace { childrenSpans { name status stepOp outputID
+        stepInfo { ... on InvokeStepInfo { triggeringEventID functionID runID returnEventID timedOut } } } } } }";
+    let shown = ask(s, query, &json!({ "id": run["id"] }));
+    let step = &shown["run"]["trace"]["childrenSpans"][0];
+    assert_eq!(
+        (&step["name"], &step["status"], &step["stepOp"]),
+        (&json!("call"), &json!("COMPLETED"), &json!("INVOKE"))
+    );
+    let info = &step["stepInfo"];
+    assert_eq!(info["functionID"], s.slug("callee"));
+    assert_eq!(info["timedOut"], false);
+    assert!(info["returnEventID"].is_string(), "{info}");
+    let query = "query ($id: ULID!) { eventV2(id: $id) { name runs { id status } } }";
+    let event = ask(s, query, &json!({ "id": info["triggeringEventID"] }));
+    assert_eq!(
+        event["eventV2"],
+        json!({
+            "name": "inngest/function.invoked",
+            "runs": [{ "id": info["runID"], "status": "COMPLETED" }],
+        })
+    );
 }

@@ -68,6 +68,22 @@ impl SpanId {
         Self::derive(run, "run")
     }
 
+    /// The span of a call that failed and was not for a step. Attempts of the function are counted anew after each success, so their
+    /// number alone is not unique.
+    pub fn of_request(run: RunId, attempt: u32, failed_at: Timestamp) -> Self {
+        Self::derive(run, &format!("request:{attempt}:{}", failed_at.as_millis()))
+    }
+
+    /// The span of the function itself, with all calls that were not for a step.
+    pub fn of_function(run: RunId) -> Self {
+        Self::derive(run, "function")
+    }
+
+    /// The span of the call that ended the run, or will.
+    pub fn of_last_request(run: RunId) -> Self {
+        Self::derive(run, "last request")
+    }
+
     /// The span of a step.
     pub fn of_step(run: RunId, step: &StepId) -> Self {
         Self::derive(run, &format!("step:{step}"))
@@ -321,10 +337,8 @@ fn request(run: RunId, failed: &FailedAttempt) -> Option<Span> {
     if failed.step.is_some() {
         return None;
     }
-    // The attempts of the function are counted anew after each success, so their number alone is not unique.
-    let label = format!("request:{}:{}", failed.attempt, failed.at.as_millis());
     Some(Span {
-        id: SpanId::derive(run, &label),
+        id: SpanId::of_request(run, failed.attempt, failed.at),
         parent: Some(SpanId::root(run)),
         kind: SpanKind::Request,
         status: SpanStatus::Failed,

@@ -8,6 +8,7 @@ mod nulls;
 mod query;
 mod run;
 mod scalars;
+mod span;
 
 use async_graphql::{EmptyMutation, EmptySubscription, Schema};
 

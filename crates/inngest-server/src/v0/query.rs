@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use async_graphql::{Context, Error, ID, InputObject, Object};
 
-use inngest_core::ids::{EventId, RunId};
+use inngest_core::{
+    ids::{EventId, RunId},
+    wire::v0::trace::OutputId,
+};
 
 use crate::{
     graphql::{
@@ -17,6 +20,7 @@ use crate::{
         event::{Event, EventV2},
         function::Function,
         run::{FunctionRun, FunctionRunV2, RunTraceTrigger},
+        span::RunTraceSpanOutput,
     },
 };
 
@@ -100,6 +104,22 @@ impl Query {
         #[graphql(name = "runID")] id: String,
     ) -> Result<Option<FunctionRunV2>, Error> {
         run(ctx, &id).await.map(FunctionRunV2).map(Some)
+    }
+
+    /// What a span brought.
+    #[graphql(name = "runTraceSpanOutputByID", complexity = "20 + child_complexity")]
+    async fn run_trace_span_output_by_id(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "outputID")] id: String,
+    ) -> Result<RunTraceSpanOutput, Error> {
+        let asking = asking(ctx);
+        let id =
+            OutputId::parse(&id).ok_or_else(|| bad_input("this is not the id of an output"))?;
+        let found = asking.services.runs().span_output(&asking.actor, &id).await;
+        found
+            .map(RunTraceSpanOutput::from)
+            .map_err(|error| failed(ctx, &error))
     }
 
     /// What started a run.

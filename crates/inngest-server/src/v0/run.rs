@@ -1,18 +1,21 @@
 //! Runs, in the two shapes that this API has grown, and what started them.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, Error, ID, Object};
 
 use inngest_core::{
     event::Event,
-    run::{Run, RunStatus},
-    wire::v0,
+    run::{Run, RunStatus, trace::TraceId},
+    wire::v0::{self, trace::View},
 };
 
 use crate::{
-    graphql::scalars::UlidText,
+    graphql::{asking::asking, error::failed, scalars::UlidText},
     v0::{
         function::{self, Function},
         scalars::{Bytes, Time},
+        span::RunTraceSpan,
     },
 };
 
@@ -90,6 +93,32 @@ impl FunctionRunV2 {
     /// Where it is.
     async fn status(&self) -> FunctionRunStatus {
         self.0.status.into()
+    }
+
+    /// 32 hex digits.
+    #[graphql(name = "traceID")]
+    async fn trace_id(&self) -> String {
+        TraceId::of(self.0.id).to_string()
+    }
+
+    /// Its spans, nested below one that stands for the run.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn trace(
+        &self,
+        ctx: &Context<'_>,
+        preview: Option<bool>,
+    ) -> Result<Option<RunTraceSpan>, Error> {
+        let view = if preview.unwrap_or_default() {
+            View::Preview
+        } else {
+            View::Old
+        };
+        let asking = asking(ctx);
+        let runs = asking.services.runs();
+        let found = runs.nested_trace(&asking.actor, self.0.id, view).await;
+        found
+            .map(|root| Some(RunTraceSpan(Arc::new(root))))
+            .map_err(|error| failed(ctx, &error))
     }
 
     /// When it was scheduled.

@@ -95,6 +95,34 @@ async fn run_is_told_in_both_shapes_and_names_its_trigger() {
 }
 
 #[tokio::test]
+async fn trace_of_a_run_has_a_root_in_both_views() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (_, run) = server.start_run().await;
+    let query = "query ($id: String!, $preview: Boolean) { run(runID: $id) { traceID trace(preview: $preview) { name runID status attempts isRoot parentSpanID
+        startedAt endedAt duration outputID stepOp stepID stepType metadata { scope kind values updatedAt }
+        stepInfo { __typename ... on InvokeStepInfo { triggeringEventID functionID timeout returnEventID runID timedOut } ... on SleepStepInfo { sleepUntil }
+            ... on WaitForEventStepInfo { eventName expression timeout foundEventID timedOut } ... on RunStepInfo { type } }
+        childrenSpans { name childrenSpans { name outputID } } } } }";
+    for (preview, name) in [
+        (Value::Null, "Receipt"),
+        (json!(false), "Receipt"),
+        (json!(true), "Run"),
+    ] {
+        let shown = &ask(&server, query, json!({"id": run, "preview": preview})).await["run"];
+        assert_eq!(shown["traceID"].as_str().unwrap().len(), 32);
+        assert_eq!(
+            shown["trace"],
+            json!({
+                "name": name, "runID": run, "status": "RUNNING", "attempts": 0, "isRoot": true, "parentSpanID": null, "startedAt": null,
+                "endedAt": null, "duration": null, "outputID": null, "stepOp": null, "stepID": null, "stepType": "", "metadata": [],
+                "stepInfo": null, "childrenSpans": [],
+            })
+        );
+    }
+}
+
+#[tokio::test]
 async fn functions_name_their_apps() {
     let server = Server::dev().await;
     server.register().await;
@@ -132,6 +160,10 @@ async fn what_is_unknown_or_wrong_is_an_error_with_status_200() {
         ),
         (
             "{ functionRun(query: {functionRunId: \"x\"}) { id } }",
+            "BAD_USER_INPUT",
+        ),
+        (
+            "{ runTraceSpanOutputByID(outputID: \"x\") { data } }",
             "BAD_USER_INPUT",
         ),
         ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
@@ -238,6 +270,11 @@ async fn nobody_sees_what_belongs_to_another_environment() {
         ),
         (
             "functionRun(query: {functionRunId: \"@\"}) { id }",
+            &run,
+            "01HZZZZZZZZZZZZZZZZZZZZZZZ",
+        ),
+        (
+            "runTraceSpanOutputByID(outputID: \"@\") { data }",
             &run,
             "01HZZZZZZZZZZZZZZZZZZZZZZZ",
         ),

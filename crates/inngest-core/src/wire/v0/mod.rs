@@ -3,6 +3,8 @@
 //! Its way to show a run's failure differs from ours in one thing: an error that the server made itself is wrapped once more, and a
 //! reply that came from no SDK is shown as it came.
 
+pub mod trace;
+
 use crate::{
     event::Event,
     json::Json,
