@@ -164,6 +164,14 @@ fn describe() {
         "Commits that shared a transaction"
     );
     counter!("inngest_commit_rows_total", "Rows written, roughly");
+    level!(
+        "inngest_live_streams",
+        "Streams of live views that are open"
+    );
+    spread!(
+        "inngest_live_lag_seconds",
+        "Time from the writing of changes to when live views read them"
+    );
     counter!(
         "inngest_commit_races_total",
         "Transactions tried again because another server was in the way"

@@ -9,7 +9,7 @@ use inngest_services::Services;
 
 use crate::{
     body::Bodies,
-    graphql::{ApiSchema, trusted::Documents},
+    graphql::{ApiSchema, quota::Quotas, trusted::Documents},
     v0::V0Schema,
 };
 
@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) v0: Option<V0Schema>,
     /// One permit per open websocket.
     pub(crate) sockets: Arc<tokio::sync::Semaphore>,
+    /// What each principal has open.
+    pub(crate) quotas: Quotas,
     /// Value of `X-Inngest-Server-Kind`.
     pub(crate) kind: &'static str,
 }
@@ -91,6 +93,7 @@ impl AppState {
             bodies,
             v0,
             sockets,
+            quotas: Quotas::default(),
             kind,
         }))
     }

@@ -130,7 +130,7 @@ impl Engine {
                 ));
             }
             let drafts = drafts_of(&commit.events);
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Ok(committed) => {
                     fail_point!("cron::slot_claimed");
                     self.announce(&committed, drafts).await;

@@ -10,18 +10,13 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{EnvId, FunctionId, IdSource, OrgId, RunId, WorkId},
+    ids::{EnvId, IdSource, OrgId, WorkId},
     job::Work,
-    run::progress::Progress,
     time::Clock,
 };
 use inngest_executor::AppClient;
-use inngest_queue::{
-    Queue,
-    budget::Budget,
-    live::{Hint, Live},
-};
-use inngest_state::Store;
+use inngest_queue::{Queue, budget::Budget, live::Live};
+use inngest_state::{Commit, Committed, Refused, Store};
 use tokio::sync::{RwLock, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -32,6 +27,7 @@ use crate::{
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
+    live::Hubs,
     metrics::Lag,
     programs::Programs,
     refill::LeftOut,
@@ -49,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     pub(crate) client: AppClient,
     pub(crate) live: Live,
+    pub(crate) hubs: Hubs,
     pub(crate) clock: Clock,
     pub(crate) ids: IdSource,
     pub(crate) settings: ServiceSettings,
@@ -123,6 +120,21 @@ impl Counters {
 }
 
 impl Engine {
+    /// Commits, and tells whoever watches.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Refused> {
+        let env = commit.changed_env();
+        let outcome = self.store.commit(commit).await;
+        self.hint(env, &outcome);
+        outcome
+    }
+
+    /// Tells whoever watches that there is something to see; also when the commit may have been written without an answer.
+    pub(crate) fn hint(&self, env: Option<EnvId>, outcome: &Result<Committed, Refused>) {
+        if let (Some(env), Ok(_) | Err(Refused::Store(_))) = (env, outcome) {
+            self.live.publish(env);
+        }
+    }
+
     /// Tells the schedule of work that a commit has stored. A schedule that is elsewhere is told in the background, so that whoever has
     /// committed does not wait for it, least of all when it is down.
     pub(crate) async fn schedule(&self, work: &[Work]) {
@@ -165,14 +177,6 @@ impl Engine {
 
     pub(crate) fn note_left_out(&self) {
         self.left_out.note();
-    }
-
-    pub(crate) fn hint(&self, env: EnvId, run: RunId, function: FunctionId) {
-        self.live.publish(Hint { env, run, function });
-    }
-
-    pub(crate) fn hint_progress(&self, run: &Progress) {
-        self.hint(run.env, run.run, run.function);
     }
 }
 

@@ -154,9 +154,11 @@ impl Engine {
             events,
             ..Commit::default()
         };
+        let env = commit.changed_env();
         let Some(outcome) = self.store.offer(commit).await else {
             return Err(Error::Busy);
         };
+        self.hint(env, &outcome);
         match outcome {
             Ok(committed) => {
                 fail_point!("ingest::after_commit");

@@ -64,7 +64,10 @@ pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
 pub use inngest_state::{ListEvents, ListRuns};
-pub use live::{FeedItem, LiveViews, RunFeedFilter};
+pub use live::{
+    EventFeedFilter, EventNews, FeedCursor, LiveViews, PartNews, RunFeedFilter, RunNews, Standing,
+    Update,
+};
 pub use programs::Programs;
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
@@ -153,6 +156,7 @@ impl Services {
             store: parts.store,
             client: parts.client,
             live: parts.queue.live(),
+            hubs: live::Hubs::default(),
             queue: parts.queue,
             clock: parts.clock,
             ids: parts.ids,

@@ -151,7 +151,7 @@ impl Engine {
             let children = drafts_of(&commit.events);
             let dropped = commit.drop_work.clone();
             let run_id = record.run;
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Ok(committed) => {
                     let ended = run.is_none();
                     fail_point!(if ended {
@@ -162,10 +162,8 @@ impl Engine {
                     self.announce(&committed, children).await;
                     let remove = [committed.removed, dropped].concat();
                     if let Some(run) = &run {
-                        self.hint_progress(run);
                         self.cells.weigh(run_id, run.weight());
                     } else {
-                        self.hint(env, run_id, record.loaded.function.id);
                         let lasted = now.since(queued_at);
                         self.after_end(env, run_id, record.loaded, end, lasted);
                     }
@@ -217,7 +215,7 @@ impl Engine {
             }),
             ..Commit::default()
         };
-        if let Err(Refused::Store(error)) = self.store.commit(commit).await {
+        if let Err(Refused::Store(error)) = self.commit(commit).await {
             tracing::warn!(job.id = %work.id, error = %error, "work of an ended run was not removed; it is looked at again");
         }
     }

@@ -196,13 +196,12 @@ impl Engine {
             .collect()
     }
 
-    /// Passes on what a commit has brought about: runs to the cells, work to the schedule, hints to whoever watches.
+    /// Passes on what a commit has brought about: runs to the cells, waits to their second look.
     pub(crate) async fn announce(&self, committed: &Committed, drafts: Vec<Progress>) {
         Counters::add(&self.counters.runs_started, committed.started.len());
         self.second_look.note(committed, self.clock.now());
         for progress in drafts {
             if committed.started.contains(&progress.run) {
-                self.hint_progress(&progress);
                 self.cells.put(progress);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use inngest_core::{
     access::{Actor, Scope},
-    ids::{EventId, RunId, StepId},
+    ids::{EnvId, EventId, RunId, StepId},
     job::{JobKind, Work},
     json::Json,
     page::Page,
@@ -42,6 +42,27 @@ impl Engine {
             },
             None => run,
         }
+    }
+
+    /// Steps as people see them: how often each has failed, and since when it is called. `runs` are theirs.
+    pub(crate) async fn show_steps(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+        steps: &mut [StepRecord],
+    ) -> Result<(), Error> {
+        let mut failed: HashMap<(RunId, StepId), u32> = HashMap::new();
+        for attempt in self.store.failed_attempts_of_runs(env, runs).await? {
+            if let Some(step) = attempt.step {
+                *failed.entry((attempt.run, step)).or_default() += 1;
+            }
+        }
+        for step in steps {
+            let key = (step.run, step.step.clone());
+            step.failed_attempts = failed.get(&key).copied().unwrap_or(0);
+            self.show_start(step);
+        }
+        Ok(())
     }
 
     fn shown_page(&self, page: Page<Run>) -> Page<Run> {
@@ -144,18 +165,9 @@ impl Runs<'_> {
         actor.require(Scope::RunsRead)?;
         let mut by_run: HashMap<RunId, Vec<StepRecord>> =
             ids.iter().map(|id| (*id, Vec::new())).collect();
-        let mut failed: HashMap<(RunId, StepId), u32> = HashMap::new();
-        for attempt in self.0.store.failed_attempts_of_runs(actor.env, ids).await? {
-            if let Some(step) = attempt.step {
-                *failed.entry((attempt.run, step)).or_default() += 1;
-            }
-        }
-        for mut step in self.0.store.steps_of_runs(actor.env, ids).await? {
-            step.failed_attempts = failed
-                .get(&(step.run, step.step.clone()))
-                .copied()
-                .unwrap_or(0);
-            self.0.show_start(&mut step);
+        let mut steps = self.0.store.steps_of_runs(actor.env, ids).await?;
+        self.0.show_steps(actor.env, ids, &mut steps).await?;
+        for step in steps {
             by_run.entry(step.run).or_default().push(step);
         }
         Ok(by_run)
@@ -309,7 +321,7 @@ impl Runs<'_> {
                 runs: vec![run],
                 ..Commit::default()
             };
-            match engine.store.commit(commit).await {
+            match engine.commit(commit).await {
                 Ok(committed) => {
                     engine.announce(&committed, vec![progress]).await;
                     engine.schedule(&committed.work).await;

@@ -212,7 +212,7 @@ impl Engine {
     }
 
     async fn commit_look(&self, commit: Commit) -> Result<usize, Error> {
-        match self.store.commit(commit).await {
+        match self.commit(commit).await {
             Ok(committed) => {
                 fail_point!("op::second_look");
                 self.schedule(&committed.work).await;

@@ -54,7 +54,7 @@ impl Signals<'_> {
             work: vec![work],
             ..Commit::default()
         };
-        match engine.store.commit(commit).await {
+        match engine.commit(commit).await {
             Ok(committed) => {
                 engine.schedule(&committed.work).await;
                 Ok(wait.run)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use inngest_core::ids::{EnvId, FunctionId, RunId};
+use inngest_core::ids::EnvId;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -17,18 +17,18 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
-    live::{Hint, MemoryLive},
+    live::MemoryLive,
     redis::{RedisQueue, conn::Connection, lock},
 };
 
 /// How long hints are gathered.
 const GATHER: Duration = Duration::from_millis(20);
-/// Most hints of one message; beyond it the others are told to look at everything.
+/// Most environments of one message; beyond it the others are told to look everywhere.
 const MAX_HINTS: usize = 4_096;
 /// How often it is looked whether anybody still holds this.
 const CHECK: Duration = Duration::from_secs(2);
-/// Environment, run, function.
-const HINT: usize = 48;
+/// An environment, in bytes.
+const HINT: usize = 16;
 
 /// A handle; clones share everything. Its tasks end with the last one.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Pending {
-    hints: HashSet<Hint>,
+    hints: HashSet<EnvId>,
     has_overflown: bool,
 }
 
@@ -71,11 +71,11 @@ impl RedisLive {
         &self.0.local
     }
 
-    pub(crate) fn publish(&self, hint: Hint) {
-        self.0.local.publish(hint);
+    pub(crate) fn publish(&self, env: EnvId) {
+        self.0.local.publish(env);
         let mut pending = lock(&self.0.pending);
         if pending.hints.len() < MAX_HINTS {
-            pending.hints.insert(hint);
+            pending.hints.insert(env);
         } else {
             pending.has_overflown = true;
         }
@@ -94,8 +94,8 @@ async fn send(inner: Weak<Inner>) {
         }
         sleep(GATHER).await;
         let pending = std::mem::take(&mut *lock(&this.pending));
-        // A message without hints says: look at everything.
-        let hints: Vec<Hint> = if pending.has_overflown {
+        // A message without environments says: look everywhere.
+        let hints: Vec<EnvId> = if pending.has_overflown {
             Vec::new()
         } else {
             pending.hints.into_iter().collect()
@@ -103,7 +103,7 @@ async fn send(inner: Weak<Inner>) {
         let mut command = redis::cmd("PUBLISH");
         command.arg(&this.channel).arg(encode(this.process, &hints));
         if let Err(error) = this.connection.query(&command).await {
-            // Who subscribes again is told to look at everything.
+            // Everybody looks now and then without being told.
             debug!(%error, "hints were not published");
         }
     }
@@ -128,7 +128,7 @@ async fn receive(inner: Weak<Inner>) {
         if let Ok(Ok(mut messages)) = subscribed.await {
             // What was said before was not heard.
             match inner.upgrade() {
-                Some(this) => this.local.lag(),
+                Some(this) => this.local.publish_all(),
                 None => return,
             }
             loop {
@@ -144,9 +144,9 @@ async fn receive(inner: Weak<Inner>) {
                 match decode(message.get_payload_bytes()) {
                     Some((process, _)) if process == this.process => {}
                     Some((_, hints)) if !hints.is_empty() => {
-                        hints.into_iter().for_each(|hint| this.local.publish(hint));
+                        hints.into_iter().for_each(|env| this.local.publish(env));
                     }
-                    _ => this.local.lag(),
+                    _ => this.local.publish_all(),
                 }
             }
         }
@@ -154,50 +154,38 @@ async fn receive(inner: Weak<Inner>) {
     }
 }
 
-fn encode(process: Uuid, hints: &[Hint]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16 + hints.len() * HINT);
+fn encode(process: Uuid, envs: &[EnvId]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16 + envs.len() * HINT);
     bytes.extend_from_slice(process.as_bytes());
-    for hint in hints {
-        bytes.extend_from_slice(hint.env.raw().as_bytes());
-        bytes.extend_from_slice(&hint.run.raw().0.to_be_bytes());
-        bytes.extend_from_slice(hint.function.raw().as_bytes());
+    for env in envs {
+        bytes.extend_from_slice(env.raw().as_bytes());
     }
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(Uuid, Vec<Hint>)> {
+fn decode(bytes: &[u8]) -> Option<(Uuid, Vec<EnvId>)> {
     let (process, rest) = bytes.split_at_checked(16)?;
     if rest.len() % HINT != 0 {
         return None;
     }
     let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
-    let hints = rest.chunks_exact(HINT).map(|hint| {
-        Some(Hint {
-            env: EnvId::from_raw(id(&hint[..16])?),
-            run: RunId::from_raw(ulid::Ulid(id(&hint[16..32])?.as_u128())),
-            function: FunctionId::from_raw(id(&hint[32..])?),
-        })
-    });
-    Some((id(process)?, hints.collect::<Option<_>>()?))
+    let envs = rest
+        .chunks_exact(HINT)
+        .map(|env| id(env).map(EnvId::from_raw));
+    Some((id(process)?, envs.collect::<Option<_>>()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use inngest_core::{ids::IdSource, time::Timestamp};
 
     #[test]
     fn hints_survive_their_bytes() {
-        let ids = IdSource::counting();
-        let hint = |number| Hint {
-            env: EnvId::from_raw(Uuid::from_u128(number)),
-            run: ids.run(Timestamp::from_millis(5)),
-            function: FunctionId::from_raw(Uuid::from_u128(number + 1)),
-        };
+        let env = |number| EnvId::from_raw(Uuid::from_u128(number));
         let process = Uuid::from_u128(9);
-        for hints in [Vec::new(), vec![hint(1)], vec![hint(2), hint(3)]] {
-            let bytes = encode(process, &hints);
-            assert_eq!(decode(&bytes), Some((process, hints)));
+        for envs in [Vec::new(), vec![env(1)], vec![env(2), env(3)]] {
+            let bytes = encode(process, &envs);
+            assert_eq!(decode(&bytes), Some((process, envs)));
         }
         assert_eq!(decode(&[0; 15]), None);
         assert_eq!(decode(&[0; 17]), None);

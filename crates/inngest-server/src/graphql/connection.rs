@@ -86,7 +86,7 @@ pub(crate) enum RunPage {
     /// A list that has to be asked for its length.
     Stored {
         request: ListRuns,
-        feed_cursor: String,
+        feed_cursor: Option<String>,
     },
     /// A list of known length, below another object.
     Known(usize),
@@ -119,8 +119,21 @@ impl RunPage {
     async fn feed_cursor(&self) -> Option<&str> {
         match self {
             Self::Known(_) => None,
-            Self::Stored { feed_cursor, .. } => Some(feed_cursor),
+            Self::Stored { feed_cursor, .. } => feed_cursor.as_deref(),
         }
+    }
+}
+
+/// What connections of events have besides their page.
+pub(crate) struct EventPage {
+    pub(crate) feed_cursor: Option<String>,
+}
+
+#[Object]
+impl EventPage {
+    /// Position for eventFeed(after:), taken before the page was read; null on nested lists.
+    async fn feed_cursor(&self) -> Option<&str> {
+        self.feed_cursor.as_deref()
     }
 }
 

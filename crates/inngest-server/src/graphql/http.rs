@@ -1,4 +1,4 @@
-//! `/graphql` over HTTP: POST for queries and mutations; GET for websockets and, in dev, for a page to try things out.
+//! `/graphql` over HTTP: POST for operations; GET for websockets and, in dev, for a page to try things out.
 
 use std::panic::AssertUnwindSafe;
 
@@ -10,7 +10,6 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use inngest_core::access::Actor;
 
 use crate::{
     auth,
@@ -22,6 +21,7 @@ use crate::{
         error::code,
         limits, loaders,
         response::{self, Answer},
+        sse,
         stage::Stage,
         ws,
     },
@@ -52,8 +52,10 @@ const EXPLORER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sc
 pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let request_id = RequestId::of(&parts.extensions);
-    let Some(media) = acceptable(&parts.headers) else {
-        let message = format!("answers are {GRAPHQL_JSON} or {JSON}");
+    let media = acceptable(&parts.headers);
+    let takes_streams = sse::is_listed(&parts.headers);
+    if media.is_none() && !takes_streams {
+        let message = format!("answers are {GRAPHQL_JSON}, {JSON} or text/event-stream");
         return Problem::new(
             StatusCode::NOT_ACCEPTABLE,
             "not_acceptable",
@@ -61,38 +63,35 @@ pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Res
             &request_id,
         )
         .into_response();
-    };
-    let (status, answer) = match execute(&state, &parts.headers, body, &request_id).await {
-        Ok(done) => done,
-        Err(refusal) => (refusal.status, Answer::refusal(refusal, &request_id)),
-    };
-    respond(status, &answer, media)
-}
-
-async fn execute(
-    state: &AppState,
-    headers: &HeaderMap,
-    body: Body,
-    request_id: &str,
-) -> Result<(StatusCode, Answer), Refusal> {
-    let (actor, body) = admit(state, headers, body, request_id).await?;
-    let parameters = document::read(&body)?;
-    let documents = &state.settings.documents;
-    let prepared = document::prepare(documents.resolve(parameters, is_browser(headers))?)?;
-    let _room = body.into_room();
-    if prepared.kind == OperationType::Subscription {
-        return Err(Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "BAD_USER_INPUT",
-            "subscriptions need a websocket on this path",
-        ));
     }
-    let asking = Asking {
-        services: state.services.clone(),
-        actor,
-        request_id: request_id.to_owned(),
+    let answered = async {
+        let (asking, body) = admit(&state, &parts.headers, body, &request_id).await?;
+        let documents = &state.settings.documents;
+        let prepared = document::read(&body)
+            .and_then(|parameters| documents.resolve(parameters, is_browser(&parts.headers)))
+            .and_then(document::prepare);
+        let is_subscription =
+            matches!(&prepared, Ok(prepared) if prepared.kind == OperationType::Subscription);
+        // Room for what was made of the body; a stream lasts, and holds little of it.
+        let _room = body.into_room();
+        if takes_streams && (is_subscription || media.is_none()) {
+            return sse::answer(&state, prepared, asking);
+        }
+        if is_subscription {
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "BAD_USER_INPUT",
+                "subscriptions need a websocket on this path, or `Accept: text/event-stream`",
+            ));
+        }
+        let (status, answer) = run(&state.schema, prepared?, asking).await?;
+        Ok(respond(status, &answer, media.unwrap_or(GRAPHQL_JSON)))
     };
-    run(&state.schema, prepared, asking).await
+    answered.await.unwrap_or_else(|refusal: Refusal| {
+        let status = refusal.status;
+        let answer = Answer::refusal(refusal, &request_id);
+        respond(status, &answer, media.unwrap_or(GRAPHQL_JSON))
+    })
 }
 
 /// Who asks, and the whole body; refused before anything is known of the operation.
@@ -101,7 +100,7 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
     body: Body,
     request_id: &str,
-) -> Result<(Actor, Held), Refusal> {
+) -> Result<(Asking, Held), Refusal> {
     let actor = auth::actor(state, headers).await.map_err(|error| {
         Refusal::new(
             status(error.kind()),
@@ -127,7 +126,8 @@ pub(crate) async fn admit(
         };
         Refusal::new(problem.status(), code, problem.message())
     })?;
-    Ok((actor, body))
+    let asking = Asking::once(state.services.clone(), actor, request_id.to_owned());
+    Ok((asking, body))
 }
 
 /// Executes one query or mutation within its time.
@@ -189,7 +189,7 @@ where
 }
 
 pub(crate) fn respond(status: StatusCode, answer: &Answer, media: &'static str) -> Response {
-    let body = serde_json::to_vec(answer).expect("answers hold only JSON values");
+    let body = response::text(answer);
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(

@@ -1,4 +1,5 @@
-//! GraphQL: the schema, and its two transports on one path (`/graphql`): POST for one operation, a websocket for many.
+//! GraphQL: the schema, and its transports on one path (`/graphql`): POST for one operation, answered once or by a stream of events, and a
+//! websocket for many.
 //!
 //! The schema holds no state. Who asks, the services and the loaders come with each operation, so nothing of one caller can be seen by
 //! another.
@@ -12,9 +13,12 @@ mod ids;
 pub(crate) mod loaders;
 mod mutation;
 mod objects;
+mod operation;
 mod query;
+pub(crate) mod quota;
 pub(crate) mod response;
 pub(crate) mod scalars;
+mod sse;
 pub(crate) mod stage;
 mod subscription;
 pub(crate) mod trusted;
@@ -23,7 +27,7 @@ mod ws_protocol;
 
 use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
-use connection::{Counted, Page, RunPage};
+use connection::{Counted, EventPage, Page, RunPage};
 use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;
@@ -54,6 +58,10 @@ pub(crate) mod limits {
 
     /// Most operations running on one websocket.
     pub(crate) const OPERATIONS_PER_SOCKET: usize = 50;
+    /// Most websockets of one principal in one process.
+    pub(crate) const SOCKETS_PER_PRINCIPAL: usize = 20;
+    /// Most operations of one principal on all its websockets and event streams in one process.
+    pub(crate) const OPERATIONS_PER_PRINCIPAL: usize = 500;
 }
 
 /// Builds the schema with its limits.
@@ -67,7 +75,9 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Page<objects::app::AppObject, Counted>>(
             "A page of apps.",
         )
-        .override_output_type_description::<Page<objects::event::EventObject>>("A page of events.")
+        .override_output_type_description::<Page<objects::event::EventObject, EventPage>>(
+            "A page of events.",
+        )
         .override_output_type_description::<Page<objects::function::FunctionObject, Counted>>(
             "A page of functions.",
         )

@@ -75,10 +75,20 @@ impl Answer {
         })
     }
 
+    /// Whether it holds errors in place of data, so that a stream ends with it.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self.data, None | Some(Value::Null)) && !self.errors.is_empty()
+    }
+
     /// Whether the operation was not executed at all.
     pub(crate) fn is_refusal(&self) -> bool {
         self.data.is_none()
     }
+}
+
+/// An answer as JSON, on one line.
+pub(crate) fn text(answer: &Answer) -> String {
+    serde_json::to_string(answer).expect("answers hold only JSON values")
 }
 
 /// Finishes a response; `stage` says whether its errors belong to the request or to fields. The status is the one for HTTP.

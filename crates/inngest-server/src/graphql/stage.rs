@@ -102,9 +102,11 @@ impl Extension for Stages {
                 .map(|error| coded(error, validation_code))
                 .collect::<Vec<_>>()
         })?;
-        if let (Some(stage), Some(asking)) = (ctx.data_opt::<Stage>(), ctx.data_opt::<Asking>()) {
-            let charged = stage.charge(asking, validated.complexity).await;
-            charged.map_err(|error| vec![error])?;
+        if let Some(stage) = ctx.data_opt::<Stage>() {
+            if let Some(asking) = ctx.data_opt::<Asking>() {
+                let charged = stage.charge(asking, validated.complexity).await;
+                charged.map_err(|error| vec![error])?;
+            }
             stage.0.is_executed.store(true, Ordering::Relaxed);
         }
         Ok(validated)

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::parser::types::OperationType;
 use axum::{
     extract::{
         WebSocketUpgrade,
@@ -22,21 +21,22 @@ use futures_util::{FutureExt, SinkExt, StreamExt, stream::SplitSink};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     task::AbortHandle,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use inngest_core::access::Actor;
+use inngest_services::Standing;
 
 use crate::{
     graphql::{
         asking::Asking,
         document::{self, Refusal},
-        http as transport, limits, loaders,
-        response::{self, Answer},
-        stage::Stage,
+        http as transport, limits, operation,
+        quota::{Held, Kept},
+        response::Answer,
         ws_protocol::{ClientMessage, Close, NAME, ServerMessage},
     },
     origin::{self, Origin},
@@ -54,7 +54,9 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Longest time for one message to be taken by the client.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Messages waiting for the writer.
+/// Time for a last message to a client that takes none.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// Messages waiting for the writer. Operations that wait for room get it in turn.
 const WAITING: usize = 64;
 
 /// Answers the upgrade, or refuses it before there is a socket.
@@ -115,6 +117,18 @@ enum Outgoing {
     Close(Close),
 }
 
+impl Outgoing {
+    fn into_message(self) -> Message {
+        match self {
+            Self::Text(text) => Message::Text(text.into()),
+            Self::Close(close) => Message::Close(Some(CloseFrame {
+                code: close.code(),
+                reason: close.reason().into(),
+            })),
+        }
+    }
+}
+
 async fn run(socket: WebSocket, peer: Peer, _permit: OwnedSemaphorePermit) {
     let (sink, mut incoming) = socket.split();
     let (outgoing, queue) = mpsc::channel(WAITING);
@@ -126,7 +140,7 @@ async fn run(socket: WebSocket, peer: Peer, _permit: OwnedSemaphorePermit) {
         peer,
         outgoing,
         broken: broken.clone().drop_guard(),
-        actor: None,
+        caller: None,
         running: Running::default(),
         started: 0,
     };
@@ -137,12 +151,15 @@ async fn run(socket: WebSocket, peer: Peer, _permit: OwnedSemaphorePermit) {
     let close = loop {
         let expiry = socket.until_expiry();
         tokio::select! {
-            () = expiry => break Some(Close::Forbidden),
+            () = expiry => {
+                socket.expire().await;
+                break Some(Close::Forbidden);
+            }
             () = broken.cancelled() => break None,
             () = socket.stop.cancelled() => break Some(Close::GoingAway),
             () = tokio::time::sleep_until(deadline) => break Some(Close::TimedOut),
             _ = pings.tick() => {
-                if socket.actor.is_some() && !socket.send(&ServerMessage::Ping {}).await {
+                if socket.caller.is_some() && !socket.send(&ServerMessage::Ping {}).await {
                     break None;
                 }
             }
@@ -183,17 +200,14 @@ async fn write(
     broken: CancellationToken,
 ) {
     while let Some(outgoing) = queue.recv().await {
-        let (message, is_last) = match outgoing {
-            Outgoing::Text(text) => (Message::Text(text.into()), false),
-            Outgoing::Close(close) => (
-                Message::Close(Some(CloseFrame {
-                    code: close.code(),
-                    reason: close.reason().into(),
-                })),
-                true,
-            ),
-        };
+        let is_last = matches!(outgoing, Outgoing::Close(_));
+        let message = outgoing.into_message();
         let sent = tokio::time::timeout(WRITE_TIME, sink.send(message)).await;
+        if sent.is_err() {
+            // It may still arrive, if the reader wakes up before the connection goes.
+            let last = Outgoing::Close(Close::TimedOut).into_message();
+            let _ = tokio::time::timeout(LAST_WORD, sink.send(last)).await;
+        }
         if is_last || !matches!(sent, Ok(Ok(()))) {
             break;
         }
@@ -236,13 +250,21 @@ impl Running {
     }
 }
 
+/// Who speaks on a socket.
+struct Caller {
+    /// The actor that the last credential stands for; running operations follow it.
+    actor: watch::Sender<Actor>,
+    standing: Standing,
+    _held: Held,
+}
+
 struct Socket {
     peer: Peer,
     stop: CancellationToken,
     outgoing: mpsc::Sender<Outgoing>,
     broken: DropGuard,
     /// Set by `connection_init`.
-    actor: Option<Actor>,
+    caller: Option<Caller>,
     running: Running,
     started: u64,
 }
@@ -250,7 +272,7 @@ struct Socket {
 impl Socket {
     /// A sign of life moves the deadline, but before the acknowledgement only `connection_init` counts.
     fn extend(&self, deadline: &mut Instant) {
-        if self.actor.is_some() {
+        if self.caller.is_some() {
             *deadline = Instant::now() + SILENCE;
         }
     }
@@ -290,9 +312,9 @@ impl Socket {
     fn until_expiry(&self) -> impl Future<Output = ()> + use<> {
         let now = self.peer.state.services.clock().now();
         let left = self
-            .actor
+            .caller
             .as_ref()
-            .and_then(|actor| actor.expires_at)
+            .and_then(|caller| caller.actor.borrow().expires_at)
             .map(|at| at.since(now));
         async move {
             match left {
@@ -302,8 +324,29 @@ impl Socket {
         }
     }
 
+    /// The credential has ended: every operation is told.
+    async fn expire(&self) {
+        let running: Vec<String> = self.running.lock().keys().cloned().collect();
+        self.running.abort_all();
+        let refusal = Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHENTICATED",
+            "the credential has expired; sign in again and go on from the last cursor",
+        );
+        let answer = Answer::refusal(refusal, &self.peer.request_id);
+        let tell = async {
+            for id in &running {
+                let payload = &answer.errors;
+                if !self.send(&ServerMessage::Error { id, payload }).await {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(WRITE_TIME, tell).await;
+    }
+
     async fn init(&mut self, payload: Option<&Value>) -> Result<bool, Option<Close>> {
-        if self.actor.is_some() {
+        if self.caller.is_some() {
             return Err(Some(Close::SecondInit));
         }
         let text = |name: &str| {
@@ -316,7 +359,19 @@ impl Socket {
             .await
             .map_err(|_| Some(Close::Forbidden))?;
         let expires_at = actor.expires_at.map(|at| at.to_rfc3339());
-        self.actor = Some(actor);
+        let most = limits::SOCKETS_PER_PRINCIPAL;
+        let held = self
+            .peer
+            .state
+            .quotas
+            .take(Kept::Socket, actor.principal(), most)
+            .ok_or(Some(Close::TooManySockets))?;
+        let (actor, standing) = Standing::renewable(actor);
+        self.caller = Some(Caller {
+            actor,
+            standing,
+            _held: held,
+        });
         let version = self.peer.state.services.health().await.version;
         let payload = json!({"server": version, "expiresAt": expires_at, "maxOperations": limits::OPERATIONS_PER_SOCKET});
         Ok(self.send(&ServerMessage::ConnectionAck { payload }).await)
@@ -330,9 +385,10 @@ impl Socket {
         else {
             return Ok(());
         };
-        let Some(actor) = &self.actor else {
+        let Some(caller) = &self.caller else {
             return Ok(());
         };
+        let actor = caller.actor.borrow().clone();
         let environment = actor.env.to_string();
         let renewed = self
             .peer
@@ -342,15 +398,16 @@ impl Socket {
             .bearer(Some(authorization), Some(&environment))
             .await
             .map_err(|_| Some(Close::Forbidden))?;
-        if (renewed.org, renewed.env) != (actor.org, actor.env) {
+        let whose = |actor: &Actor| (actor.principal(), actor.env);
+        if whose(&renewed) != whose(&actor) {
             return Err(Some(Close::Forbidden));
         }
-        self.actor = Some(renewed);
+        caller.actor.send_replace(renewed);
         Ok(())
     }
 
     fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Option<Close>> {
-        let actor = self.actor.clone().ok_or(Some(Close::Unauthorized))?;
+        let caller = self.caller.as_ref().ok_or(Some(Close::Unauthorized))?;
         let mut running = self.running.lock();
         if running.contains_key(&id) {
             return Err(Some(Close::DuplicateId));
@@ -365,7 +422,8 @@ impl Socket {
             peer: self.peer.clone(),
             asking: Asking {
                 services: self.peer.state.services.clone(),
-                actor,
+                actor: caller.actor.borrow().clone(),
+                standing: caller.standing.clone(),
                 request_id: format!("{}.{}", self.peer.request_id, self.started),
             },
             outgoing: self.outgoing.clone(),
@@ -435,49 +493,27 @@ impl Operation {
     /// The error is an answer that goes out as `error` instead of `complete`.
     async fn execute(&self, payload: Value) -> Result<(), Answer> {
         let documents = &self.peer.state.settings.documents;
+        let refused = |refusal| self.refused(refusal);
+        let _held = operation::enter(&self.peer.state, &self.asking).map_err(refused)?;
         let prepared = document::parameters(payload)
             .and_then(|parameters| documents.resolve(parameters, self.peer.is_browser))
             .and_then(document::prepare)
-            .map_err(|refusal| self.refused(refusal))?;
-        if prepared.kind != OperationType::Subscription {
-            let (_, answer) =
-                transport::run(&self.peer.state.schema, prepared, self.asking.clone())
-                    .await
-                    .map_err(|refusal| self.refused(refusal))?;
-            return self.deliver(answer).await.map(drop);
-        }
-        let stage = Stage::default();
-        let data = prepared
-            .request
-            .data(stage.clone())
-            .data(loaders::loaders(self.asking.clone()))
-            .data(self.asking.clone());
-        let mut stream = self.peer.state.schema.execute_stream(data);
-        while let Some(response) = stream.next().await {
-            let (_, answer) = response::finish(response, &stage, &self.asking.request_id);
-            if !self.deliver(answer).await? {
+            .map_err(refused)?;
+        let answers = operation::answers(&self.peer.state, prepared, self.asking.clone());
+        let mut answers = std::pin::pin!(answers);
+        while let Some(answer) = answers.next().await {
+            if answer.is_refusal() {
+                return Err(answer);
+            }
+            let message = ServerMessage::Next {
+                id: &self.id,
+                payload: &answer,
+            };
+            let text = Outgoing::Text(message.text());
+            if self.outgoing.send(text).await.is_err() {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// Sends one result. False when nothing should follow: the reader is gone, or the stream has failed.
-    async fn deliver(&self, answer: Answer) -> Result<bool, Answer> {
-        let is_failed = matches!(answer.data, None | Some(async_graphql::Value::Null))
-            && !answer.errors.is_empty();
-        if answer.is_refusal() {
-            return Err(answer);
-        }
-        let message = ServerMessage::Next {
-            id: &self.id,
-            payload: &answer,
-        };
-        let sent = self
-            .outgoing
-            .send(Outgoing::Text(message.text()))
-            .await
-            .is_ok();
-        Ok(sent && !is_failed)
     }
 }

@@ -78,6 +78,8 @@ pub(crate) enum Close {
     SecondInit,
     /// More operations than allowed.
     TooMany,
+    /// More connections than allowed.
+    TooManySockets,
 }
 
 impl Close {
@@ -89,7 +91,7 @@ impl Close {
             Self::Forbidden => 4403,
             Self::TimedOut => 4408,
             Self::DuplicateId => 4409,
-            Self::SecondInit | Self::TooMany => 4429,
+            Self::SecondInit | Self::TooMany | Self::TooManySockets => 4429,
         }
     }
 
@@ -103,6 +105,7 @@ impl Close {
             Self::DuplicateId => "an operation with this id is running",
             Self::SecondInit => "Too many initialisation requests",
             Self::TooMany => "too many operations on one connection",
+            Self::TooManySockets => "too many connections of one caller",
         }
     }
 }

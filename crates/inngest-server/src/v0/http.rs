@@ -23,12 +23,7 @@ pub(crate) async fn post(State(state): State<AppState>, request: Request) -> Res
     let (parts, body) = request.into_parts();
     let request_id = RequestId::of(&parts.extensions);
     let (status, answer) = match transport::admit(&state, &parts.headers, body, &request_id).await {
-        Ok((actor, body)) => {
-            let asking = Asking {
-                services: state.services.clone(),
-                actor,
-                request_id: request_id.clone(),
-            };
+        Ok((asking, body)) => {
             let is_browser = transport::is_browser(&parts.headers);
             let answer = execute(&state, asking, body, is_browser).await;
             let answer = answer.unwrap_or_else(|refusal| Answer::refusal(refusal, &request_id));

@@ -72,7 +72,9 @@ const FIELDS: &[&str] = &[
     "Mutation.sendEvents",
     "Mutation.sendSignal",
     "Mutation.syncApp",
+    "Subscription.eventFeed",
     "Subscription.runFeed",
+    "Subscription.runTraceFeed",
     "Subscription.runUpdated",
 ];
 

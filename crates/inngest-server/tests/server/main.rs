@@ -16,5 +16,6 @@ mod objects;
 mod rest;
 mod sdk;
 mod socket;
+mod sse;
 mod tokens;
 mod v0;

@@ -55,7 +55,7 @@ impl Client {
             .unwrap();
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}}))
             .await;
     }
@@ -72,6 +72,16 @@ impl Client {
         match self.next().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    /// The next message of one operation.
+    pub(crate) async fn hear_of(&mut self, id: &str) -> Value {
+        loop {
+            let message = self.hear().await;
+            if message["id"] == id {
+                return message;
+            }
         }
     }
 
@@ -239,30 +249,100 @@ async fn watched_run_is_shown_until_it_has_ended() {
     );
 }
 
+pub(crate) const RUN_FEED: &str = "subscription ($after: String) { runFeed(environmentId: \"env_00000000-0000-4000-b000-000000000000\", after: $after) { kind cursor run { runId status } } }";
+
 #[tokio::test]
-async fn feed_is_ready_first_and_then_tells_of_new_runs() {
+async fn feed_is_ready_first_tells_of_new_runs_and_goes_on_from_its_cursor() {
     let server = Server::dev().await;
     server.register().await;
     let mut client = Client::ready(&server).await;
-    let feed = "subscription ($after: String) { runFeed(environmentId: \"env_00000000-0000-4000-b000-000000000000\", after: $after) { kind cursor run { runId status } } }";
-    client.subscribe("f", feed).await;
+    client.subscribe("f", RUN_FEED).await;
     let ready = client.hear().await["payload"]["data"]["runFeed"].clone();
     assert_eq!(ready["kind"], "READY");
     let (_, run) = server.start_run().await;
-    let update = client.hear().await["payload"]["data"]["runFeed"].clone();
+    let created = client.hear().await["payload"]["data"]["runFeed"].clone();
     assert_eq!(
-        (&update["kind"], &update["run"]["runId"]),
+        (&created["kind"], &created["run"]["runId"]),
         (&json!("CREATED"), &json!(run))
     );
     client.say(json!({"type": "complete", "id": "f"})).await;
-    client.say(json!({"type": "subscribe", "id": "g", "payload": {"query": feed, "variables": {"after": ready["cursor"]}}})).await;
-    let message = loop {
+    for (id, after, kind) in [("g", &ready, "CREATED"), ("h", &created, "READY")] {
+        client.say(json!({"type": "subscribe", "id": id, "payload": {"query": RUN_FEED, "variables": {"after": after["cursor"]}}})).await;
+        let message = client.hear_of(id).await;
+        assert_eq!(message["payload"]["data"]["runFeed"]["kind"], kind, "{id}");
+    }
+    client.say(json!({"type": "subscribe", "id": "i", "payload": {"query": RUN_FEED, "variables": {"after": "x"}}})).await;
+    let message = client.hear_of("i").await;
+    assert_eq!(
+        message["payload"]["errors"][0]["extensions"]["code"],
+        "INVALID_CURSOR"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_lost_between_a_list_and_its_feed() {
+    let server = Server::dev().await;
+    server.register().await;
+    let list = "{ environment { runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { feedCursor nodes { runId } } events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { feedCursor } } }";
+    let lists = server.query(list, json!({})).await["environment"].take();
+    let (event, run) = server.start_run().await;
+    let mut client = Client::ready(&server).await;
+    client.say(json!({"type": "subscribe", "id": "r", "payload": {"query": RUN_FEED, "variables": {"after": lists["runs"]["feedCursor"]}}})).await;
+    let told = client.hear_of("r").await["payload"]["data"]["runFeed"].clone();
+    assert_eq!(told["run"]["runId"], run);
+    let feed = "subscription ($after: String) { eventFeed(environmentId: \"env_00000000-0000-4000-b000-000000000000\", after: $after) { kind event { eventId name } } }";
+    client.say(json!({"type": "subscribe", "id": "e", "payload": {"query": feed, "variables": {"after": lists["events"]["feedCursor"]}}})).await;
+    let told = client.hear_of("e").await["payload"]["data"]["eventFeed"].clone();
+    assert_eq!(
+        told,
+        json!({"kind": "CREATED", "event": {"eventId": event, "name": "shop/order.placed"}})
+    );
+}
+
+#[tokio::test]
+async fn busy_operation_starves_no_other() {
+    let server = Server::dev().await;
+    server.register().await;
+    let mut client = Client::ready(&server).await;
+    client.subscribe("busy", RUN_FEED).await;
+    assert_eq!(client.hear_of("busy").await["type"], "next");
+    let events: Vec<Value> = (0..300)
+        .map(|_| json!({"name": "shop/order.placed", "data": {}}))
+        .collect();
+    server.post("/e/key", &json!(events)).await;
+    client.subscribe("small", "{ server { mode } }").await;
+    let mut before = 0;
+    loop {
         let message = client.hear().await;
-        if message["id"] == "g" {
-            break message;
+        if message["id"] == "small" {
+            break;
         }
-    };
-    assert_eq!(message["payload"]["data"]["runFeed"]["kind"], "RESET");
+        before += 1;
+    }
+    assert!(before < 300, "{before} messages of the busy one came first");
+}
+
+#[tokio::test]
+async fn one_caller_has_a_bounded_number_of_sockets() {
+    let server = Server::dev().await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Client::ready(&server).await);
+    }
+    let mut one_more = Client::open(&server).await;
+    one_more.say(json!({"type": "connection_init"})).await;
+    assert_eq!(one_more.closed().await, 4429);
+    drop(clients.pop());
+    // The server learns of it in its own time.
+    loop {
+        let mut client = Client::open(&server).await;
+        client.say(json!({"type": "connection_init"})).await;
+        match client.next().await {
+            Message::Text(_) => break,
+            Message::Close(_) => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{NOW, Server},
-    socket::Client,
+    socket::{Client, RUN_FEED},
 };
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -238,16 +238,53 @@ async fn published_keys_are_read_once_and_unknown_ones_do_not_make_us_ask_again(
 }
 
 #[tokio::test]
-async fn connection_ends_with_its_token() {
+async fn connection_and_what_runs_on_it_end_with_the_last_token() {
     let server = with_secret().await;
     let mut client = Client::open(&server).await;
-    let token = token(&json!({"exp": NOW / 1_000 + 1}));
-    let payload = json!({"authorization": format!("Bearer {token}")});
+    let until = |seconds: i64| {
+        let token = token(&json!({"exp": NOW / 1_000 + seconds}));
+        json!({"authorization": format!("Bearer {token}")})
+    };
     client
-        .say(json!({"type": "connection_init", "payload": payload}))
+        .say(json!({"type": "connection_init", "payload": until(600)}))
         .await;
     let ack = client.hear().await;
     assert_eq!(ack["type"], "connection_ack");
     assert!(ack["payload"]["expiresAt"].is_string(), "{ack}");
+    client.subscribe("f", RUN_FEED).await;
+    let ready = client.hear().await;
+    assert_eq!(ready["payload"]["data"]["runFeed"]["kind"], "READY");
+    client
+        .say(json!({"type": "ping", "payload": until(1)}))
+        .await;
+    assert_eq!(client.hear().await["type"], "pong");
+    let end = client.hear().await;
+    assert_eq!(
+        (&end["type"], &end["id"]),
+        (&json!("error"), &json!("f")),
+        "{end}"
+    );
+    assert_eq!(end["payload"][0]["extensions"]["code"], "UNAUTHENTICATED");
     assert_eq!(client.closed().await, 4403);
+}
+
+#[tokio::test]
+async fn feed_of_another_environment_is_refused() {
+    let server = with_secret().await;
+    let mut client = Client::open(&server).await;
+    let authorization = format!("Bearer {}", token(&json!({})));
+    client
+        .say(json!({"type": "connection_init", "payload": {"authorization": authorization}}))
+        .await;
+    assert_eq!(client.hear().await["type"], "connection_ack");
+    let foreign = RUN_FEED.replace(
+        "env_00000000-0000-4000-b000-000000000000",
+        "env_00000000-0000-4000-b000-000000000001",
+    );
+    client.subscribe("f", &foreign).await;
+    let refused = client.hear().await;
+    assert_eq!(
+        refused["payload"]["errors"][0]["extensions"]["code"],
+        "BAD_USER_INPUT"
+    );
 }

@@ -8,6 +8,7 @@ mod checkpoints;
 mod costs;
 mod cron;
 mod hostile;
+mod live;
 mod processes;
 mod programs;
 mod races;

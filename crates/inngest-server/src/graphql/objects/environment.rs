@@ -7,13 +7,12 @@ use inngest_services::{ListEvents, Mode};
 
 use crate::graphql::{
     asking::{Asking, asking},
-    connection::{self, Counted, Page, RunPage},
+    connection::{self, Counted, EventPage, Page, RunPage},
     error::{bad_input, failed, nullable},
     ids::{self, GlobalId},
     objects::{
         app::AppObject,
         event::EventObject,
-        feed,
         filter::{EventFilter, FunctionFilter, RunFilter},
         function::FunctionObject,
         run::RunObject,
@@ -181,13 +180,20 @@ impl EnvironmentObject {
         #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
         #[graphql(desc = "Which events; a time range is required.")] filter: EventFilter,
-    ) -> Result<Page<EventObject>, Error> {
+    ) -> Result<Page<EventObject, EventPage>, Error> {
         let asking = asking(ctx);
         let page = connection::page(first, after.as_deref())?;
         let names_nothing = filter.names.as_ref().is_some_and(Vec::is_empty);
         if names_nothing {
-            return Ok(Page::new(false, false));
+            let feed_cursor = feed_cursor(ctx).await?;
+            return Ok(Page::with_additional_fields(
+                false,
+                false,
+                EventPage { feed_cursor },
+            ));
         }
+        // Before the page, so that the feed tells of whatever the page misses.
+        let feed_cursor = feed_cursor(ctx).await?;
         let request = ListEvents {
             names: filter.names.unwrap_or_default(),
             with_internal: filter.include_internal.unwrap_or(false),
@@ -201,7 +207,7 @@ impl EnvironmentObject {
             .list(&asking.actor, request)
             .await
             .map_err(|error| failed(ctx, &error))?;
-        let extra = async_graphql::connection::EmptyFields;
+        let extra = EventPage { feed_cursor };
         Ok(connection::stored(
             found,
             page.after.is_some(),
@@ -224,6 +230,17 @@ impl EnvironmentObject {
     }
 }
 
+/// The present position of feeds, if it was asked for.
+async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
+    if !ctx.look_ahead().field("feedCursor").exists() {
+        return Ok(None);
+    }
+    let asking = asking(ctx);
+    let position = asking.services.live().position(&asking.actor).await;
+    let position = position.map_err(|error| failed(ctx, &error))?;
+    Ok(Some(position.to_string()))
+}
+
 /// A page of runs of the caller's environment.
 pub(crate) async fn list_runs(
     ctx: &Context<'_>,
@@ -239,7 +256,8 @@ pub(crate) async fn list_runs(
             RunPage::Known(0),
         ));
     };
-    let feed_cursor = feed::position(asking.services.clock().now());
+    // Before the page, so that the feed tells of whatever the page misses.
+    let feed_cursor = feed_cursor(ctx).await?;
     let found = asking
         .services
         .runs()

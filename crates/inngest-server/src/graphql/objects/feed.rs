@@ -2,9 +2,13 @@
 
 use async_graphql::{Enum, ID, Interface, SimpleObject};
 
-use inngest_core::{run::Run, time::Timestamp};
+use inngest_services::{EventNews, PartNews, RunNews, Update};
 
-use crate::graphql::{objects::run::RunObject, scalars::DateTime};
+use crate::graphql::{
+    ids::GlobalId,
+    objects::{event::EventObject, run::RunObject, step::StepObject},
+    scalars::DateTime,
+};
 
 /// Common part of all messages of resumable feeds.
 #[derive(Interface)]
@@ -19,11 +23,13 @@ use crate::graphql::{objects::run::RunObject, scalars::DateTime};
         ty = "&String",
         desc = "Position after this message; pass it as after to resume."
     ),
-    field(name = "at", ty = "&DateTime", desc = "When the change was seen.")
+    field(name = "at", ty = "&DateTime", desc = "When the change was committed.")
 )]
 pub(crate) enum FeedMessage {
     Run(RunUpdate),
     RunFeed(RunFeedUpdate),
+    RunTrace(RunTraceUpdate),
+    EventFeed(EventFeedUpdate),
 }
 
 /// What a feed message says.
@@ -50,21 +56,10 @@ pub(crate) struct RunUpdate {
     kind: FeedMessageKind,
     /// Position after this message.
     cursor: String,
-    /// When the change was seen.
+    /// When the change was committed.
     at: DateTime,
     /// The run.
     run: Option<RunObject>,
-}
-
-impl RunUpdate {
-    pub(crate) fn new(kind: FeedMessageKind, run: Run, at: Timestamp) -> Self {
-        Self {
-            kind,
-            cursor: position(at),
-            at: DateTime(at),
-            run: Some(RunObject(run)),
-        }
-    }
 }
 
 /// Message of runFeed.
@@ -74,7 +69,7 @@ pub(crate) struct RunFeedUpdate {
     kind: FeedMessageKind,
     /// Position after this message.
     cursor: String,
-    /// When the change was seen.
+    /// When the change was committed.
     at: DateTime,
     /// The run; null for READY, REMOVED and RESET.
     run: Option<RunObject>,
@@ -82,34 +77,101 @@ pub(crate) struct RunFeedUpdate {
     removed_id: Option<ID>,
 }
 
-impl RunFeedUpdate {
-    pub(crate) fn bare(kind: FeedMessageKind, at: Timestamp) -> Self {
+/// Message of runTraceFeed.
+#[derive(SimpleObject)]
+pub(crate) struct RunTraceUpdate {
+    /// What the message says.
+    kind: FeedMessageKind,
+    /// Position after this message.
+    cursor: String,
+    /// When the change was committed.
+    at: DateTime,
+    /// The run, when it changed too.
+    run: Option<RunObject>,
+    /// Steps that are new or changed.
+    steps: Vec<StepObject>,
+}
+
+/// Message of eventFeed.
+#[derive(SimpleObject)]
+pub(crate) struct EventFeedUpdate {
+    /// What the message says.
+    kind: FeedMessageKind,
+    /// Position after this message.
+    cursor: String,
+    /// When the change was committed.
+    at: DateTime,
+    /// The event; null for READY and RESET.
+    event: Option<EventObject>,
+}
+
+impl From<Update<RunNews>> for RunFeedUpdate {
+    fn from(update: Update<RunNews>) -> Self {
+        let (kind, run, removed) = match update.news {
+            RunNews::Ready => (FeedMessageKind::Ready, None, None),
+            RunNews::Created(run) => (FeedMessageKind::Created, Some(run), None),
+            RunNews::Updated(run) => (FeedMessageKind::Updated, Some(run), None),
+            RunNews::Removed(id) => (FeedMessageKind::Removed, None, Some(id)),
+            RunNews::Ended(run) => (FeedMessageKind::Ended, Some(run), None),
+            RunNews::Reset => (FeedMessageKind::Reset, None, None),
+        };
         Self {
             kind,
-            cursor: position(at),
-            at: DateTime(at),
-            run: None,
-            removed_id: None,
-        }
-    }
-
-    pub(crate) fn with_run(kind: FeedMessageKind, run: Run, at: Timestamp) -> Self {
-        Self {
-            run: Some(RunObject(run)),
-            ..Self::bare(kind, at)
-        }
-    }
-
-    pub(crate) fn removed(id: ID, at: Timestamp) -> Self {
-        Self {
-            removed_id: Some(id),
-            ..Self::bare(FeedMessageKind::Removed, at)
+            cursor: update.cursor.to_string(),
+            at: DateTime(update.at),
+            run: run.map(RunObject),
+            removed_id: removed.map(|id| id.global()),
         }
     }
 }
 
-/// A position in a feed. No log of changes is kept yet, so a feed that is resumed answers with RESET, and the client fetches its list
-/// again; nothing is lost that way.
-pub(crate) fn position(at: Timestamp) -> String {
-    format!("{:x}", at.as_millis())
+impl From<Update<RunNews>> for RunUpdate {
+    fn from(update: Update<RunNews>) -> Self {
+        let RunFeedUpdate {
+            kind,
+            cursor,
+            at,
+            run,
+            ..
+        } = update.into();
+        Self {
+            kind,
+            cursor,
+            at,
+            run,
+        }
+    }
+}
+
+impl From<Update<PartNews>> for RunTraceUpdate {
+    fn from(update: Update<PartNews>) -> Self {
+        let (kind, run, steps) = match update.news {
+            PartNews::Ready => (FeedMessageKind::Ready, None, Vec::new()),
+            PartNews::Updated { run, steps } => (FeedMessageKind::Updated, run, steps),
+            PartNews::Reset => (FeedMessageKind::Reset, None, Vec::new()),
+        };
+        Self {
+            kind,
+            cursor: update.cursor.to_string(),
+            at: DateTime(update.at),
+            run: run.map(|run| RunObject(*run)),
+            steps: steps.into_iter().map(StepObject).collect(),
+        }
+    }
+}
+
+impl From<Update<EventNews>> for EventFeedUpdate {
+    fn from(update: Update<EventNews>) -> Self {
+        let (kind, event) = match update.news {
+            EventNews::Ready => (FeedMessageKind::Ready, None),
+            EventNews::Created(event) => (FeedMessageKind::Created, Some(event)),
+            EventNews::Reset => (FeedMessageKind::Reset, None),
+        };
+        Self {
+            kind,
+            cursor: update.cursor.to_string(),
+            at: DateTime(update.at),
+            event: event.map(EventObject),
+        }
+    }
 }

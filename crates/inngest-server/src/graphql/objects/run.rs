@@ -13,7 +13,7 @@ use inngest_services::Reason;
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Counted, Page},
+    connection::{self, Counted, EventPage, Page},
     error::{bad_input, failed, nullable},
     ids::GlobalId,
     loaders::{AttemptsOf, ReasonsOf, StepsOf, load, load_many},
@@ -165,7 +165,7 @@ impl RunObject {
         ctx: &Context<'_>,
         #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
-    ) -> Result<Page<EventObject>, Error> {
+    ) -> Result<Page<EventObject, EventPage>, Error> {
         let mut found = load_many(ctx, self.0.events.clone()).await?;
         let events: Vec<_> = self
             .0
@@ -173,7 +173,7 @@ impl RunObject {
             .iter()
             .filter_map(|id| found.remove(id))
             .collect();
-        let extra = |_| async_graphql::connection::EmptyFields;
+        let extra = |_| EventPage { feed_cursor: None };
         connection::cut(
             events,
             (first, after.as_deref()),

@@ -1,0 +1,311 @@
+//! Live views: nothing is lost between a list and its feed, over a disconnect, a restart, or from process to process; who is slow gets the
+//! newest state; and who may no longer see is cut off.
+
+use std::{collections::HashMap, pin::Pin, time::Duration};
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use inngest_core::{
+    access::Actor,
+    ids::{DEFAULT_ENV, DEFAULT_ORG, EventId, RunId},
+    run::RunStatus,
+};
+use inngest_services::{
+    Error, EventFeedFilter, EventNews, FeedCursor, PartNews, RunFeedFilter, RunNews, Services,
+    Standing, Update,
+    testing::{App, Fixture, Options},
+};
+use serde_json::json;
+
+use crate::on;
+
+type News<T> = Pin<Box<dyn Stream<Item = Result<Update<T>, Error>> + Send>>;
+
+fn dev() -> Standing {
+    Standing::of(Actor::dev())
+}
+
+async fn runs(
+    services: &Services,
+    filter: RunFeedFilter,
+    after: Option<FeedCursor>,
+) -> News<RunNews> {
+    let live = services.live();
+    Box::pin(live.watch_runs(dev(), filter, after).await.unwrap())
+}
+
+async fn all_runs(services: &Services, after: Option<FeedCursor>) -> News<RunNews> {
+    runs(services, RunFeedFilter::default(), after).await
+}
+
+async fn next<T>(stream: &mut News<T>) -> Update<T> {
+    tokio::time::timeout(Duration::from_secs(20), stream.next())
+        .await
+        .expect("news within 20 s")
+        .expect("the stream goes on")
+        .unwrap()
+}
+
+/// An app with the function `job`, started by `go`, of one step.
+async fn app(fixture: &Fixture) -> App {
+    let app = fixture.app("shop").await;
+    app.function("job", on("go"), |script| {
+        script.step("first", |_| Ok(json!(1)))?;
+        Ok(json!("done"))
+    })
+    .sync(&fixture.services())
+    .await;
+    app
+}
+
+/// The newest state of each run as the messages tell it, until `count` runs have ended; and the last cursor.
+async fn until_ended(
+    stream: &mut News<RunNews>,
+    known: &mut HashMap<RunId, (u64, RunStatus)>,
+    count: usize,
+) -> FeedCursor {
+    loop {
+        let update = next(stream).await;
+        if let RunNews::Created(run) | RunNews::Updated(run) = update.news {
+            let told = known.insert(run.id, (run.revision, run.status));
+            assert!(told.is_none_or(|(revision, _)| revision <= run.revision));
+        }
+        if known
+            .values()
+            .filter(|(_, status)| status.is_ended())
+            .count()
+            == count
+        {
+            return update.cursor;
+        }
+    }
+}
+
+#[tokio::test]
+async fn feed_tells_of_every_run_and_its_end() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let mut stream = all_runs(&fixture.services(), None).await;
+    assert_eq!(next(&mut stream).await.news, RunNews::Ready);
+    fixture.send("go", json!({})).await;
+    assert!(matches!(next(&mut stream).await.news, RunNews::Created(_)));
+    fixture.settle().await;
+    let mut known = HashMap::new();
+    until_ended(&mut stream, &mut known, 1).await;
+    for run in fixture.runs().await {
+        assert_eq!(known[&run.id], (run.revision, run.status));
+    }
+}
+
+#[tokio::test]
+async fn feed_goes_on_from_its_cursor_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = Fixture::with(Options {
+        directory: Some(directory.path().to_owned()),
+        ..Options::default()
+    })
+    .await;
+    let _app = app(&fixture).await;
+    // As a page does it: the position first, then the list, then the feed.
+    let begin = fixture
+        .services()
+        .live()
+        .position(&Actor::dev())
+        .await
+        .unwrap();
+    fixture.send("go", json!({})).await;
+    let mut known = HashMap::new();
+    let mut stream = all_runs(&fixture.services(), Some(begin)).await;
+    let created = next(&mut stream).await;
+    assert!(matches!(created.news, RunNews::Created(_)));
+    drop(stream);
+    fixture.settle().await;
+    fixture.send("go", json!({})).await;
+    fixture.restart().await;
+    fixture.settle().await;
+    let mut stream = all_runs(&fixture.services(), Some(created.cursor)).await;
+    let end = until_ended(&mut stream, &mut known, 2).await;
+    for run in fixture.runs().await {
+        assert_eq!(known[&run.id], (run.revision, run.status));
+    }
+    // Everything is told: from there on the stream has nothing to catch up with.
+    let mut stream = all_runs(&fixture.services(), Some(end)).await;
+    assert_eq!(next(&mut stream).await.news, RunNews::Ready);
+}
+
+#[tokio::test]
+async fn slow_subscriber_gets_the_newest_state_only() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let mut stream = all_runs(&fixture.services(), None).await;
+    assert_eq!(next(&mut stream).await.news, RunNews::Ready);
+    fixture.send("go", json!({})).await;
+    fixture.settle().await;
+    // It was not asked meanwhile, so of all states the last one is told.
+    let RunNews::Created(run) = next(&mut stream).await.news else {
+        panic!("the run is new to it");
+    };
+    assert_eq!(run.status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn cursor_of_no_use_begins_with_a_reset_and_the_stream_goes_on() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let elsewhere = Fixture::start().await;
+    let theirs = elsewhere.services().live().position(&Actor::dev()).await;
+    let mut stream = all_runs(&fixture.services(), Some(theirs.unwrap())).await;
+    let reset = next(&mut stream).await;
+    assert_eq!(reset.news, RunNews::Reset);
+    fixture.send("go", json!({})).await;
+    assert!(matches!(next(&mut stream).await.news, RunNews::Created(_)));
+    let mut stream = all_runs(&fixture.services(), Some(reset.cursor)).await;
+    assert!(matches!(next(&mut stream).await.news, RunNews::Created(_)));
+    fixture.settle().await;
+}
+
+#[tokio::test]
+async fn run_is_watched_to_its_end() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let event = fixture.send("go", json!({})).await;
+    let id = fixture.run_of(event).await.id;
+    let services = fixture.services();
+    let mut stream: News<RunNews> = Box::pin(services.live().watch_run(dev(), id).await.unwrap());
+    let RunNews::Updated(first) = next(&mut stream).await.news else {
+        panic!("the present state comes first");
+    };
+    assert!(!first.status.is_ended());
+    fixture.settle().await;
+    let last = loop {
+        match next(&mut stream).await.news {
+            RunNews::Updated(_) => {}
+            RunNews::Ended(run) => break run,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(last.status, RunStatus::Completed);
+    assert!(stream.next().await.is_none());
+    let mut again: News<RunNews> = Box::pin(services.live().watch_run(dev(), id).await.unwrap());
+    assert!(matches!(next(&mut again).await.news, RunNews::Updated(_)));
+    assert!(matches!(next(&mut again).await.news, RunNews::Ended(_)));
+    assert!(again.next().await.is_none());
+    let unknown = RunId::from_raw(ulid::Ulid(1));
+    assert!(matches!(
+        services.live().watch_run(dev(), unknown).await.err(),
+        Some(Error::NotFound { what: "run", .. })
+    ));
+}
+
+#[tokio::test]
+async fn steps_are_told_as_they_change() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let event = fixture.send("go", json!({})).await;
+    let id = fixture.run_of(event).await.id;
+    let services = fixture.services();
+    let live = services.live();
+    let watch = live.watch_steps(dev(), id, None);
+    let mut stream: News<PartNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut stream).await.news, PartNews::Ready);
+    fixture.settle().await;
+    let (mut status, mut names) = (RunStatus::Queued, Vec::new());
+    while !status.is_ended() {
+        let PartNews::Updated { run, steps } = next(&mut stream).await.news else {
+            panic!("there is something to tell");
+        };
+        status = run.map_or(status, |run| run.status);
+        names.extend(steps.into_iter().map(|step| step.name));
+    }
+    assert!(names.contains(&"first".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn events_are_told_by_name_and_go_on_from_a_cursor() {
+    let fixture = Fixture::start().await;
+    let filter = || EventFeedFilter {
+        names: Some(vec!["shop/*".to_owned()]),
+        with_internal: false,
+    };
+    let services = fixture.services();
+    let begin = services.live().position(&Actor::dev()).await.unwrap();
+    let mut sent: Vec<EventId> = Vec::new();
+    for name in ["shop/one", "other", "shop/two"] {
+        sent.push(fixture.send(name, json!({})).await);
+    }
+    let live = services.live();
+    let watch = live.watch_events(dev(), filter(), Some(begin));
+    let mut stream: News<EventNews> = Box::pin(watch.await.unwrap());
+    let mut told = Vec::new();
+    let mut cursor = begin;
+    for _ in 0..2 {
+        let update = next(&mut stream).await;
+        let EventNews::Created(event) = update.news else {
+            panic!("{:?}", update.news);
+        };
+        told.push(event.id);
+        cursor = update.cursor;
+    }
+    assert_eq!(told, [sent[0], sent[2]]);
+    let watch = live.watch_events(dev(), filter(), Some(cursor));
+    let mut stream: News<EventNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut stream).await.news, EventNews::Ready);
+}
+
+#[tokio::test]
+async fn stream_ends_with_the_right_to_see() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let reads_nothing = Actor::event_key(DEFAULT_ORG, DEFAULT_ENV);
+    let refused = services
+        .live()
+        .watch_runs(
+            Standing::of(reads_nothing.clone()),
+            RunFeedFilter::default(),
+            None,
+        )
+        .await;
+    assert!(matches!(refused.err(), Some(Error::Denied(_))));
+    let (renew, standing) = Standing::renewable(Actor::dev());
+    let live = services.live();
+    let watch = live.watch_runs(standing, RunFeedFilter::default(), None);
+    let mut stream: News<RunNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut stream).await.news, RunNews::Ready);
+    renew.send(Actor::dev()).unwrap();
+    assert!(stream.next().now_or_never().is_none());
+    renew.send(reads_nothing).unwrap();
+    assert!(matches!(stream.next().await, Some(Err(Error::Denied(_)))));
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn nobody_reads_the_log_when_nobody_watches() {
+    let fixture = Fixture::start().await;
+    let stream = all_runs(&fixture.services(), None).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let before = fixture.store().statements();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(fixture.store().statements(), before);
+}
+
+#[tokio::test]
+async fn many_who_watch_the_same_share_what_is_read() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut stream = all_runs(&fixture.services(), None).await;
+        assert_eq!(next(&mut stream).await.news, RunNews::Ready);
+        streams.push(stream);
+    }
+    let before = fixture.store().statements();
+    fixture.send("go", json!({})).await;
+    let sent = fixture.store().statements() - before;
+    let before = fixture.store().statements();
+    for stream in &mut streams {
+        assert!(matches!(next(stream).await.news, RunNews::Created(_)));
+    }
+    let read = fixture.store().statements() - before;
+    assert!(read <= 6, "{read} statements after {sent} of the event");
+    fixture.settle().await;
+}
