@@ -152,7 +152,10 @@ impl From<InvalidCursor> for Error {
 
 impl From<inngest_state::Error> for Error {
     fn from(error: inngest_state::Error) -> Self {
-        Self::Store(error)
+        match error {
+            inngest_state::Error::InvalidCursor(error) => error.into(),
+            error => Self::Store(error),
+        }
     }
 }
 

@@ -6,9 +6,8 @@ use inngest_core::{
     access::{Actor, Scope},
     event::Event,
     ids::EventId,
-    page::Page,
 };
-use inngest_state::{Commit, ListEvents, NewEvent, Refused, fail_point};
+use inngest_state::{Commit, NewEvent, Refused, fail_point};
 
 use crate::{
     Error,
@@ -101,12 +100,6 @@ impl Events<'_> {
             what: "event",
             id: id.to_string(),
         })
-    }
-
-    /// One page of events, newest first.
-    pub async fn list(&self, actor: &Actor, request: ListEvents) -> Result<Page<Event>, Error> {
-        actor.require(Scope::EventsRead)?;
-        Ok(self.0.store.list_events(actor.env, &request).await?)
     }
 
     /// Events by id; unknown and foreign ids are left out.

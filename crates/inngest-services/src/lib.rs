@@ -18,6 +18,7 @@ mod events;
 mod execute;
 mod fetch;
 mod jobs;
+mod lists;
 mod live;
 mod metrics;
 mod outcome;
@@ -31,6 +32,7 @@ mod route;
 mod runs;
 mod second_look;
 mod settings;
+mod sift;
 mod signals;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -63,7 +65,8 @@ pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
-pub use inngest_state::{ListEvents, ListRuns};
+pub use inngest_state::{EventFilter, RunFilter};
+pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, LiveViews, PartNews, RunFeedFilter, RunNews, Standing,
     Update,

@@ -7,7 +7,6 @@ use inngest_core::{
     ids::{EnvId, EventId, RunId, StepId},
     job::{JobKind, Work},
     json::Json,
-    page::Page,
     run::{
         FailedAttempt, Run, RunStatus, StepKind, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
@@ -15,7 +14,7 @@ use inngest_core::{
     time::Timestamp,
     wire::call::memos_body,
 };
-use inngest_state::{Commit, ListRuns, NewRun, Refused};
+use inngest_state::{Commit, NewRun, Refused};
 
 use crate::{
     Error,
@@ -64,13 +63,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn shown_page(&self, page: Page<Run>) -> Page<Run> {
-        Page {
-            items: page.items.into_iter().map(|run| self.shown(run)).collect(),
-            has_more: page.has_more,
-        }
-    }
 }
 
 /// Runs. Made by `Services::runs`.
@@ -118,20 +110,6 @@ impl Runs<'_> {
             .into_iter()
             .map(|run| (run.id, self.0.shown(run)))
             .collect())
-    }
-
-    /// One page of runs, newest first.
-    pub async fn list(&self, actor: &Actor, request: ListRuns) -> Result<Page<Run>, Error> {
-        actor.require(Scope::RunsRead)?;
-        Ok(self
-            .0
-            .shown_page(self.0.store.list_runs(actor.env, &request).await?))
-    }
-
-    /// How many runs a list has, counting no further than `cap`.
-    pub async fn count(&self, actor: &Actor, filter: &ListRuns, cap: u64) -> Result<u64, Error> {
-        actor.require(Scope::RunsRead)?;
-        Ok(self.0.store.count_runs(actor.env, filter, cap).await?)
     }
 
     /// The runs that events started, oldest first; every event has an entry.

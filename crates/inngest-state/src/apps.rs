@@ -8,7 +8,7 @@ use inngest_core::{
     time::Timestamp,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Statement,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
     TransactionTrait, Value,
 };
 
@@ -200,6 +200,24 @@ impl Store {
             .into_iter()
             .max_by_key(|row| (row.archived_at.is_none(), row.updated_at));
         newest.map(Function::try_from).transpose()
+    }
+
+    /// The functions that have any of these slugs, archived ones too.
+    pub async fn functions_of_slugs(
+        &self,
+        env: EnvId,
+        slugs: &[String],
+    ) -> Result<Vec<FunctionId>, Error> {
+        let rows = function::Entity::find()
+            .select_only()
+            .column(function::Column::Id)
+            .filter(function::Column::EnvId.eq(env.raw()))
+            .filter(function::Column::Slug.is_in(slugs.iter().map(String::as_str)))
+            .into_tuple::<uuid::Uuid>()
+            .all(self.reader())
+            .await
+            .map_err(Error::on("functions"))?;
+        Ok(rows.into_iter().map(FunctionId::from_raw).collect())
     }
 
     /// Apps of an environment that are not archived, in order of name.

@@ -1,5 +1,6 @@
 //! What can go wrong with the database.
 
+use inngest_core::page::InvalidCursor;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// A failure of the database, or of something read from it.
@@ -65,6 +66,9 @@ pub enum Error {
         id: String,
         column: &'static str,
     },
+    /// A list was to go on at a place that it does not have.
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
     /// The writer has stopped.
     #[error("the database writer has stopped")]
     Stopped,
@@ -130,6 +134,7 @@ impl Error {
             Self::Statement { source, .. } | Self::Migrate(source) => is_unavailable(source),
             Self::Migrating => true,
             Self::BadRow { .. }
+            | Self::InvalidCursor(_)
             | Self::SchemaAhead { .. }
             | Self::SchemaBehind { .. }
             | Self::NoMigrations => false,

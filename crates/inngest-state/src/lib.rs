@@ -31,6 +31,7 @@ mod events;
 pub mod failpoints;
 #[cfg(feature = "test-util")]
 mod house;
+mod lists;
 mod matching;
 mod migrate;
 mod open;
@@ -65,6 +66,8 @@ mod migrate_tests;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
+mod pages_tests;
+#[cfg(test)]
 mod partitions_tests;
 #[cfg(test)]
 mod pool_tests;
@@ -98,13 +101,14 @@ pub use commit::{
 };
 pub use committer::CommitCounters;
 pub use error::Error;
-pub use events::{ListEvents, TenantEvent};
+pub use events::TenantEvent;
+pub use lists::{AppFilter, EventFilter, FunctionFilter, RunFilter};
 pub use matching::Matcher;
 pub use migrate::Migrate;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use retention::{Expired, Keeping, Turn};
-pub use runs::{ListRuns, LoadedRun};
+pub use runs::LoadedRun;
 pub use secrets::SealedSecret;
 
 /// The database. A cheap handle.

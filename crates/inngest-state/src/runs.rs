@@ -6,40 +6,19 @@ use inngest_core::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
-    page::{Page, PageRequest},
     run::{
         FailedAttempt, Run, RunStatus, StepRecord,
         progress::{Progress, StepState},
     },
-    time::Timestamp,
     wait::Wait,
 };
-use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::{
     Error, Store,
     entity::{failed_attempt, run, step, wait, work},
-    rows::{event_uuid, events_of, first_id, json, run_uuid, time, ulid_of, uuid_of},
+    rows::{event_uuid, events_of, json, run_uuid, time, ulid_of},
 };
-
-/// Which runs to list, newest first.
-#[derive(Clone, Debug)]
-pub struct ListRuns {
-    /// Any of these statuses; empty means all.
-    pub statuses: Vec<RunStatus>,
-    /// Any of these functions; empty means all.
-    pub functions: Vec<FunctionId>,
-    /// Any of these apps; empty means all.
-    pub apps: Vec<AppId>,
-    /// Scheduled at or after.
-    pub from: Option<Timestamp>,
-    /// Scheduled before.
-    pub until: Option<Timestamp>,
-    /// Which part.
-    pub page: PageRequest,
-}
 
 /// A run read whole, to go on with it.
 #[derive(Clone, Debug)]
@@ -70,38 +49,6 @@ impl Store {
             .await
             .map_err(Error::on("runs"))?;
         rows.into_iter().map(Run::try_from).collect()
-    }
-
-    /// One page of runs, newest first. Ids begin with the time of scheduling, so the index `runs_by_env` (or, for one function,
-    /// `runs_by_function`) serves the range and the order alike.
-    pub async fn list_runs(&self, env: EnvId, request: &ListRuns) -> Result<Page<Run>, Error> {
-        let mut query = filter(env, request);
-        if let Some(after) = request.page.after {
-            query = query.filter(run::Column::Id.lt(uuid_of(after.0)));
-        }
-        let limit = request.page.limit;
-        let mut rows = query
-            .order_by_desc(run::Column::Id)
-            .limit(u64::from(limit) + 1)
-            .all(self.reader())
-            .await
-            .map_err(Error::on("runs"))?;
-        let has_more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let items = rows
-            .into_iter()
-            .map(Run::try_from)
-            .collect::<Result<_, _>>()?;
-        Ok(Page { items, has_more })
-    }
-
-    /// How many runs the list has, counting no further than `cap`.
-    pub async fn count_runs(&self, env: EnvId, request: &ListRuns, cap: u64) -> Result<u64, Error> {
-        filter(env, request)
-            .limit(cap)
-            .count(self.reader())
-            .await
-            .map_err(Error::on("runs"))
     }
 
     /// Runs that these events started, oldest first; at most `per_page` for all together.
@@ -324,26 +271,4 @@ impl Store {
         };
         Ok(Some(LoadedRun { progress, work }))
     }
-}
-
-fn filter(env: EnvId, request: &ListRuns) -> Select<run::Entity> {
-    let mut query = run::Entity::find().filter(run::Column::EnvId.eq(env.raw()));
-    if !request.statuses.is_empty() {
-        query = query
-            .filter(run::Column::Status.is_in(request.statuses.iter().map(|status| status.code())));
-    }
-    if !request.functions.is_empty() {
-        query = query
-            .filter(run::Column::FunctionId.is_in(request.functions.iter().map(|id| id.raw())));
-    }
-    if !request.apps.is_empty() {
-        query = query.filter(run::Column::AppId.is_in(request.apps.iter().map(|id| id.raw())));
-    }
-    if let Some(from) = request.from {
-        query = query.filter(run::Column::Id.gte(first_id(from)));
-    }
-    if let Some(until) = request.until {
-        query = query.filter(run::Column::Id.lt(first_id(until)));
-    }
-    query
 }

@@ -377,10 +377,7 @@ impl<'a> Draft<'a> {
         true
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of one effect, passed once"
-    )]
+    /// The arguments are the fields of one effect, passed once.
     pub(super) fn end_step(
         &mut self,
         step: StepId,

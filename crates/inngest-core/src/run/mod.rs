@@ -11,6 +11,7 @@ pub mod status;
 pub mod trace;
 
 use crate::{
+    event::FUNCTION_INVOKED,
     ids::{AppId, EventId, FunctionId, RunId},
     json::Json,
     time::Timestamp,
@@ -53,6 +54,49 @@ pub struct Run {
     pub ended: Option<Ended>,
     /// Grows with each change; never down.
     pub revision: u64,
+}
+
+/// In which way a run was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerKind {
+    /// By one event.
+    Event,
+    /// By a batch of events.
+    Batch,
+    /// By a schedule.
+    Cron,
+    /// By an invoke step, or an invocation through an API.
+    Invoke,
+    /// As a repetition of another run.
+    Rerun,
+}
+
+impl TriggerKind {
+    /// Every way.
+    pub const ALL: &'static [Self] = &[
+        Self::Event,
+        Self::Batch,
+        Self::Cron,
+        Self::Invoke,
+        Self::Rerun,
+    ];
+}
+
+impl Run {
+    /// In which way it was started; a repetition counts as that and not as what it repeats.
+    pub fn trigger_kind(&self) -> TriggerKind {
+        if self.original.is_some() {
+            TriggerKind::Rerun
+        } else if self.cron.is_some() {
+            TriggerKind::Cron
+        } else if self.correlation.is_some() || self.event_name == FUNCTION_INVOKED {
+            TriggerKind::Invoke
+        } else if self.events.len() > 1 {
+            TriggerKind::Batch
+        } else {
+            TriggerKind::Event
+        }
+    }
 }
 
 /// The end of a run.

@@ -1,52 +1,68 @@
-//! Lists as Relay connections, forward only.
+//! Lists as Relay connections, paged in both directions.
+
+use std::borrow::Cow;
 
 use async_graphql::{
-    Context, Error, Object, ObjectType, OutputType, SimpleObject,
-    connection::{Connection, Edge, EmptyFields},
+    Context, Enum, Error, Object, ObjectType, OutputType, SimpleObject, TypeName,
+    connection::{Edge, EmptyFields, PageInfo},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use inngest_core::page::{Cursor, DEFAULT_PAGE, MAX_PAGE, PageRequest};
-use inngest_services::ListRuns;
+use inngest_core::page::{
+    self, COUNT_CAP, Count, DEFAULT_PAGE, Direction, Key, MAX_PAGE, Order, PageRequest,
+};
+use inngest_services::{AppFilter, EventFilter, FunctionFilter, RunFilter};
 
 use crate::graphql::{
     asking::asking,
     error::{bad_cursor, bad_input, failed},
 };
 
-/// Counting stops here.
-const COUNT_CAP: u64 = 10_000;
-
-/// What a page of `first` entries costs.
-pub(crate) fn cost(first: Option<i32>, children: usize) -> usize {
+/// What a page of `first` or `last` entries costs.
+pub(crate) fn cost(first: Option<i32>, last: Option<i32>, children: usize) -> usize {
     let size = first
-        .and_then(|first| usize::try_from(first).ok())
+        .or(last)
+        .and_then(|size| usize::try_from(size).ok())
         .unwrap_or(DEFAULT_PAGE as usize)
         .min(MAX_PAGE as usize);
     5 + size.saturating_mul(children)
 }
 
-/// The number of entries wanted.
+/// The page that the arguments of the connection ask for which is being resolved.
 ///
 /// # Errors
-/// `BAD_USER_INPUT` when it is not between 1 and 200.
-pub(crate) fn size(first: Option<i32>) -> Result<u32, Error> {
-    match first {
-        None => Ok(DEFAULT_PAGE),
-        Some(first) => u32::try_from(first)
-            .ok()
-            .filter(|first| (1..=MAX_PAGE).contains(first))
-            .ok_or_else(|| bad_input(format!("`first` must be between 1 and {MAX_PAGE}"))),
-    }
+/// `BAD_USER_INPUT` for a size that is not between 1 and 200, and for arguments of both directions.
+pub(crate) fn request(
+    ctx: &Context<'_>,
+    first: Option<i32>,
+    after: Option<String>,
+    last: Option<i32>,
+    before: Option<String>,
+) -> Result<PageRequest, Error> {
+    let request = PageRequest::of_arguments(first, after, last, before)
+        .map_err(|error| bad_input(error.to_string()))?;
+    // The side where the page was entered costs a statement, so it is looked at only when somebody wants to know.
+    let entered = if request.backward {
+        "hasNextPage"
+    } else {
+        "hasPreviousPage"
+    };
+    let look_back = ctx.look_ahead().field("pageInfo").field(entered).exists();
+    Ok(PageRequest {
+        look_back,
+        ..request
+    })
 }
 
-/// The page of a stored list.
-pub(crate) fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest, Error> {
-    let after = after
-        .map(Cursor::decode)
-        .transpose()
-        .map_err(|_| bad_cursor())?;
-    Ok(PageRequest::new(size(first)?, after))
+/// Sort direction.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "OrderDirection", remote = "Direction")]
+pub(crate) enum OrderDirection {
+    /// Smallest or oldest first.
+    #[graphql(name = "ASC")]
+    Ascending,
+    /// Largest or newest first.
+    #[graphql(name = "DESC")]
+    Descending,
 }
 
 /// Size of a result set, capped so that it stays cheap.
@@ -58,79 +74,109 @@ pub(crate) struct TotalCount {
     is_exact: bool,
 }
 
-impl TotalCount {
-    fn of(count: u64) -> Self {
+impl From<Count> for TotalCount {
+    fn from(count: Count) -> Self {
         Self {
-            value: i32::try_from(count).unwrap_or(i32::MAX),
-            is_exact: count < COUNT_CAP,
+            value: i32::try_from(count.value).unwrap_or(i32::MAX),
+            is_exact: count.is_exact,
         }
     }
 }
 
-/// What connections of lists held in memory have besides their page.
-pub(crate) struct Counted(usize);
+/// How long a list is, or how to find out.
+pub(crate) enum Length {
+    /// It is in memory.
+    Known(usize),
+    Runs(RunFilter),
+    Events(EventFilter),
+    Functions(FunctionFilter),
+    Apps(AppFilter),
+}
+
+impl Length {
+    async fn count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
+        let asking = asking(ctx);
+        let (services, actor) = (&asking.services, &asking.actor);
+        let counted = match self {
+            Self::Known(length) => {
+                let value = (*length as u64).min(COUNT_CAP);
+                let is_exact = value == *length as u64;
+                Ok(Count { value, is_exact })
+            }
+            Self::Runs(filter) => services.runs().count(actor, filter).await,
+            Self::Events(filter) => services.events().count(actor, filter).await,
+            Self::Functions(filter) => services.functions().count(actor, filter).await,
+            Self::Apps(filter) => services.apps().count(actor, filter).await,
+        };
+        counted
+            .map(TotalCount::from)
+            .map_err(|error| failed(ctx, &error))
+    }
+}
+
+/// What connections have besides their page.
+pub(crate) struct Counted(pub(crate) Length);
 
 #[Object]
 impl Counted {
-    /// Number of items in the whole list.
-    async fn total_count(&self) -> TotalCount {
-        TotalCount {
-            value: i32::try_from(self.0).unwrap_or(i32::MAX),
-            is_exact: true,
-        }
+    /// Number of items in the whole list; computed only when selected.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
+        self.0.count(ctx).await
     }
 }
 
 /// What connections of runs have besides their page.
-pub(crate) enum RunPage {
-    /// A list that has to be asked for its length.
-    Stored {
-        request: ListRuns,
-        feed_cursor: Option<String>,
-    },
-    /// A list of known length, below another object.
-    Known(usize),
+pub(crate) struct RunPage {
+    pub(crate) length: Length,
+    pub(crate) feed_cursor: Option<String>,
+}
+
+impl RunPage {
+    /// Of a list that is in memory.
+    pub(crate) fn known(length: usize) -> Self {
+        Self {
+            length: Length::Known(length),
+            feed_cursor: None,
+        }
+    }
 }
 
 #[Object]
 impl RunPage {
     /// Number of items in the whole list; computed only when selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
-        match self {
-            Self::Known(length) => Ok(TotalCount {
-                value: i32::try_from(*length).unwrap_or(i32::MAX),
-                is_exact: true,
-            }),
-            Self::Stored { request, .. } => {
-                let asking = asking(ctx);
-                let count = asking
-                    .services
-                    .runs()
-                    .count(&asking.actor, request, COUNT_CAP)
-                    .await;
-                count
-                    .map(TotalCount::of)
-                    .map_err(|error| failed(ctx, &error))
-            }
-        }
+        self.length.count(ctx).await
     }
 
     /// Position for runFeed(after:), taken before the page was read; null on nested lists.
     async fn feed_cursor(&self) -> Option<&str> {
-        match self {
-            Self::Known(_) => None,
-            Self::Stored { feed_cursor, .. } => feed_cursor.as_deref(),
-        }
+        self.feed_cursor.as_deref()
     }
 }
 
 /// What connections of events have besides their page.
 pub(crate) struct EventPage {
+    pub(crate) length: Length,
     pub(crate) feed_cursor: Option<String>,
+}
+
+impl EventPage {
+    /// Of a list that is in memory.
+    pub(crate) fn known(length: usize) -> Self {
+        Self {
+            length: Length::Known(length),
+            feed_cursor: None,
+        }
+    }
 }
 
 #[Object]
 impl EventPage {
+    /// Number of items in the whole list; computed only when selected.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
+        self.length.count(ctx).await
+    }
+
     /// Position for eventFeed(after:), taken before the page was read; null on nested lists.
     async fn feed_cursor(&self) -> Option<&str> {
         self.feed_cursor.as_deref()
@@ -138,78 +184,102 @@ impl EventPage {
 }
 
 /// A connection whose extra fields are `E`.
-pub(crate) type Page<N, E = EmptyFields> = Connection<String, N, E>;
+pub(crate) struct Page<N: OutputType, E: ObjectType = EmptyFields> {
+    edges: Vec<Edge<String, N, EmptyFields>>,
+    info: PageInfo,
+    extra: E,
+}
 
-/// Cuts a page out of a list that is in memory. `key` must be unique and stable; cursors are made of it.
+impl<N: OutputType, E: ObjectType> Page<N, E> {
+    /// The connection over a page of a list.
+    pub(crate) fn of<T>(found: page::Page<T>, extra: E, node: impl Fn(T) -> N) -> Self {
+        let info = PageInfo {
+            has_previous_page: found.has_previous,
+            has_next_page: found.has_next,
+            start_cursor: found.cursors.first().cloned(),
+            end_cursor: found.cursors.last().cloned(),
+        };
+        let rows = found.cursors.into_iter().zip(found.items);
+        let edges = rows.map(|(cursor, item)| Edge::new(cursor, node(item)));
+        Self {
+            edges: edges.collect(),
+            info,
+            extra,
+        }
+    }
+}
+
+impl<N: OutputType, E: ObjectType> TypeName for Page<N, E> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", N::type_name()).into()
+    }
+}
+
+/// A page of a list.
+#[Object(name_type)]
+impl<N: OutputType, E: ObjectType> Page<N, E> {
+    /// Paging state.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_previous_page: self.info.has_previous_page,
+            has_next_page: self.info.has_next_page,
+            start_cursor: self.info.start_cursor.clone(),
+            end_cursor: self.info.end_cursor.clone(),
+        }
+    }
+
+    /// The entries with their cursors.
+    async fn edges(&self) -> &[Edge<String, N, EmptyFields>] {
+        &self.edges
+    }
+
+    /// The entries.
+    async fn nodes(&self) -> Vec<&N> {
+        self.edges.iter().map(|edge| &edge.node).collect()
+    }
+
+    #[graphql(flatten)]
+    async fn extra(&self) -> &E {
+        &self.extra
+    }
+}
+
+/// Cuts a page out of a list that is in memory, in its order. `key` must be unique and stable; cursors are made of it and of the list's
+/// `name`.
 ///
 /// # Errors
-/// `BAD_USER_INPUT` for a bad size, `INVALID_CURSOR` when the entry of the cursor is not in the list.
+/// `INVALID_CURSOR` when the entry of the cursor is not in the list.
 pub(crate) fn cut<T, N: OutputType, E: ObjectType>(
     items: Vec<T>,
-    page: (Option<i32>, Option<&str>),
+    name: &'static str,
+    request: &PageRequest,
     key: impl Fn(&T) -> String,
     extra: impl FnOnce(usize) -> E,
     node: impl Fn(T) -> N,
 ) -> Result<Page<N, E>, Error> {
-    let limit = size(page.0)? as usize;
-    let start = match page.1 {
-        None => 0,
-        Some(after) => {
-            let wanted = URL_SAFE_NO_PAD
-                .decode(after)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(bad_cursor)?;
-            items
-                .iter()
-                .position(|item| key(item) == wanted)
-                .ok_or_else(bad_cursor)?
-                + 1
-        }
+    let extra = extra(items.len());
+    let order = Order {
+        name,
+        direction: Direction::Ascending,
     };
-    let length = items.len();
-    let mut connection = Connection::with_additional_fields(
-        start > 0,
-        start.saturating_add(limit) < length,
-        extra(length),
-    );
-    connection.edges = items
-        .into_iter()
-        .skip(start)
-        .take(limit)
-        .map(|item| {
-            let cursor = URL_SAFE_NO_PAD.encode(key(&item));
-            Edge::new(cursor, node(item))
-        })
-        .collect();
-    Ok(connection)
+    let found = page::Page::cut(items, order, request, |item| Key::Text(key(item)));
+    let found = found.map_err(|_| bad_cursor())?;
+    Ok(Page::of(found, extra, node))
 }
 
 /// [`cut`] for lists that only have a length besides.
+///
+/// # Errors
+/// As [`cut`].
 pub(crate) fn cut_counted<T, N: OutputType>(
     items: Vec<T>,
-    page: (Option<i32>, Option<&str>),
+    name: &'static str,
+    request: &PageRequest,
     key: impl Fn(&T) -> String,
     node: impl Fn(T) -> N,
 ) -> Result<Page<N, Counted>, Error> {
-    cut(items, page, key, Counted, node)
-}
-
-/// A page that a service returned, newest first, with ULIDs as positions.
-pub(crate) fn stored<T, N: OutputType, E: ObjectType>(
-    found: inngest_core::page::Page<T>,
-    has_previous: bool,
-    extra: E,
-    position: impl Fn(&T) -> Cursor,
-    node: impl Fn(T) -> N,
-) -> Page<N, E> {
-    let mut connection = Connection::with_additional_fields(has_previous, found.has_more, extra);
-    connection.edges = found
-        .items
-        .into_iter()
-        .map(|item| Edge::new(position(&item).encode(), node(item)))
-        .collect();
-    connection
+    let extra = |length| Counted(Length::Known(length));
+    cut(items, name, request, key, extra, node)
 }
 
 #[cfg(test)]
@@ -217,39 +287,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_a_list_in_memory_meet_without_gap_or_overlap() {
-        let items: Vec<i32> = (0..5).collect();
-        let page = |first, after: Option<&str>| {
-            cut_counted(
-                items.clone(),
-                (Some(first), after),
-                ToString::to_string,
-                |n| n,
-            )
-            .unwrap()
-        };
-        let one = page(3, None);
-        assert_eq!(
-            (one.edges.len(), one.has_next_page, one.has_previous_page),
-            (3, true, false)
-        );
-        let two = page(3, Some(&one.edges[2].cursor));
-        assert_eq!(
-            two.edges.iter().map(|edge| edge.node).collect::<Vec<_>>(),
-            vec![3, 4]
-        );
-        assert_eq!((two.has_next_page, two.has_previous_page), (false, true));
-        assert!(cut_counted(items, (None, Some("%%")), ToString::to_string, |n| n).is_err());
-    }
-
-    #[test]
-    fn page_size_is_between_one_and_the_maximum() {
-        assert_eq!(size(None).unwrap(), 50);
-        assert_eq!(size(Some(200)).unwrap(), 200);
-        for bad in [0, -1, 201] {
-            assert!(size(Some(bad)).is_err(), "{bad}");
-        }
-        assert_eq!(cost(Some(10), 3), 35);
-        assert_eq!(cost(Some(-1), 1), 55);
+    fn page_costs_its_entries() {
+        assert_eq!(cost(Some(10), None, 3), 35);
+        assert_eq!(cost(None, Some(10), 3), 35);
+        assert_eq!(cost(Some(-1), None, 1), 55);
+        assert_eq!(cost(Some(i32::MAX), None, 1), 205);
     }
 }

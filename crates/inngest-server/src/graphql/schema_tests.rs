@@ -107,7 +107,7 @@ fn mutations_take_one_input_and_return_one_payload() {
 }
 
 #[test]
-fn connections_are_paged_forward() {
+fn connections_are_paged_both_ways() {
     let schema = introspected();
     for kind in own_types(&schema) {
         for field in members(kind, "fields") {
@@ -118,10 +118,9 @@ fn connections_are_paged_forward() {
                     .map(|argument| argument["name"].as_str().unwrap())
                     .collect();
                 let path = format!("{}.{}", kind["name"], field["name"]);
-                assert!(
-                    arguments.contains(&"first") && arguments.contains(&"after"),
-                    "{path}: {arguments:?}"
-                );
+                for wanted in ["first", "after", "last", "before"] {
+                    assert!(arguments.contains(&wanted), "{path}: {arguments:?}");
+                }
             }
         }
     }

@@ -8,7 +8,6 @@ use inngest_core::{
     app::{App, Function},
     event::Event,
     json::Json,
-    page::Cursor,
     run::{Run, RunStatus},
     time::Timestamp,
 };
@@ -48,9 +47,9 @@ impl<T> Envelope<T> {
         }
     }
 
-    pub(crate) fn page(mut self, last: Option<Cursor>, has_more: bool, limit: u32) -> Self {
+    pub(crate) fn page(mut self, last: Option<String>, has_more: bool, limit: u32) -> Self {
         self.page = Some(PageBody {
-            cursor: last.map(Cursor::encode),
+            cursor: last,
             has_more,
             limit,
         });

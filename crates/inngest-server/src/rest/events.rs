@@ -11,8 +11,8 @@ use axum::{
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use inngest_core::{ids::EventId, page::Cursor};
-use inngest_services::{Error, ListEvents};
+use inngest_core::{ids::EventId, page::Direction};
+use inngest_services::{Error, EventFilter};
 
 use crate::{
     auth::Caller,
@@ -45,25 +45,26 @@ pub(crate) async fn list(
     let actor = actor.map_err(|error| Problem::of(&error, &id))?;
     let params = Params::read(&uri, &extensions, KNOWN)?;
     let now = state.services.clock().now();
-    let page = params.page()?;
-    let request = ListEvents {
-        names: params.all("name").map(str::to_owned).collect(),
-        with_internal: false,
+    let order = EventFilter::order(Direction::Descending);
+    let page = params.page(order);
+    let names: Vec<String> = params.all("name").map(str::to_owned).collect();
+    let filter = EventFilter {
+        names: (!names.is_empty()).then_some(names),
         from: Some(
             params
                 .time("received_after")?
                 .unwrap_or_else(|| now.minus(Duration::from_secs(3_600))),
         ),
         until: params.time("received_before")?,
-        page,
+        ..EventFilter::default()
     };
     let found = state
         .services
         .events()
-        .list(&actor, request)
+        .list(&actor, &filter, order.direction, &page)
         .await
         .map_err(|error| Problem::of(&error, &id))?;
-    let last = found.items.last().map(|event| Cursor(event.id.raw()));
+    let last = found.cursors.last().cloned();
     let data = found
         .items
         .iter()
@@ -71,7 +72,7 @@ pub(crate) async fn list(
         .collect();
     Ok(Json(Envelope::of(data, now).page(
         last,
-        found.has_more,
+        found.has_next,
         page.limit,
     )))
 }

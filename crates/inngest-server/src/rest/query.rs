@@ -4,7 +4,7 @@ use http::{StatusCode, Uri};
 
 use inngest_core::{
     ids::EventId,
-    page::{Cursor, PageRequest},
+    page::{Cursor, Order, PageRequest},
     time::Timestamp,
 };
 
@@ -67,24 +67,19 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// `limit` (1 to 100, 20 when absent or not a number) and `cursor` (ours, or the ULID of the last entry seen).
-    pub(crate) fn page(&self) -> Result<PageRequest, Problem> {
+    /// `limit` (1 to 100, 20 when absent or not a number) and `cursor` (ours, or the ULID of the last entry seen) of a list in this order.
+    pub(crate) fn page(&self, order: Order) -> PageRequest {
         let limit = self
             .get("limit")
             .and_then(|text| text.parse::<i64>().ok())
             .map_or(20, |limit| limit.clamp(1, 100));
         let after = self
             .get("cursor")
-            .map(|text| self.cursor(text))
-            .transpose()?;
-        Ok(PageRequest::new(u32::try_from(limit).unwrap_or(20), after))
-    }
-
-    fn cursor(&self, text: &str) -> Result<Cursor, Problem> {
-        if let Ok(id) = text.parse::<EventId>() {
-            return Ok(Cursor(id.raw()));
-        }
-        Cursor::decode(text).map_err(|error| self.bad("invalid_cursor", error.to_string()))
+            .map(|text| match text.parse::<EventId>() {
+                Ok(id) => Cursor::at(order, id.raw()).encode(),
+                Err(_) => text.to_owned(),
+            });
+        PageRequest::new(u32::try_from(limit).unwrap_or(20), after)
     }
 
     /// An instant in RFC 3339.
@@ -107,6 +102,11 @@ impl Params {
 mod tests {
     use super::*;
 
+    const ORDER: Order = Order {
+        name: "things",
+        direction: inngest_core::page::Direction::Descending,
+    };
+
     fn params(query: &str) -> Result<Params, Problem> {
         Params::read(
             &format!("/x?{query}").parse().unwrap(),
@@ -125,23 +125,15 @@ mod tests {
             ("limit=1000", 100),
             ("limit=many", 20),
         ] {
-            assert_eq!(
-                params(query).unwrap().page().unwrap().limit,
-                limit,
-                "{query}"
-            );
+            assert_eq!(params(query).unwrap().page(ORDER).limit, limit, "{query}");
         }
         assert!(params("limits=5").is_err());
-        assert!(params("cursor=nonsense").unwrap().page().is_err());
         assert!(params("from=yesterday").unwrap().time("from").is_err());
         let id = EventId::from_seed(7, [1; 10], 1);
-        assert_eq!(
-            params(&format!("cursor={id}"))
-                .unwrap()
-                .page()
-                .unwrap()
-                .after,
-            Some(Cursor(id.raw()))
-        );
+        for text in [id.to_string(), Cursor::at(ORDER, id.raw()).encode()] {
+            let page = params(&format!("cursor={text}")).unwrap().page(ORDER);
+            let from = Cursor::decode(&page.from.unwrap(), ORDER);
+            assert_eq!(from, Ok(Cursor::at(ORDER, id.raw())));
+        }
     }
 }

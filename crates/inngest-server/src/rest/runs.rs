@@ -6,8 +6,8 @@ use axum::{
 };
 use http::{Extensions, StatusCode, Uri};
 
-use inngest_core::{ids::RunId, page::Cursor};
-use inngest_services::{Error, ListRuns};
+use inngest_core::{ids::RunId, page::Direction};
+use inngest_services::{Error, RunFilter};
 
 use crate::{
     auth::Caller,
@@ -34,38 +34,42 @@ pub(crate) async fn list(
     let id = RequestId::of(&extensions);
     let actor = actor.map_err(|error| Problem::of(&error, &id))?;
     let params = Params::read(&uri, &extensions, KNOWN)?;
-    let page = params.page()?;
+    let order = RunFilter::order(Direction::Descending);
+    let page = params.page(order);
     let status = |text: &str| {
         body::parse_status(text)
             .ok_or_else(|| params.bad("unknown_status", format!("no run has the status `{text}`")))
     };
-    let request = ListRuns {
-        statuses: params.all("status").map(status).collect::<Result<_, _>>()?,
-        functions: params
-            .all("function")
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| params.bad("invalid_id", format!("`{text}` is not a function id")))
-            })
-            .collect::<Result<_, _>>()?,
-        apps: params
-            .all("app")
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| params.bad("invalid_id", format!("`{text}` is not an app id")))
-            })
-            .collect::<Result<_, _>>()?,
+    let statuses: Vec<_> = params.all("status").map(status).collect::<Result<_, _>>()?;
+    let functions: Vec<_> = params
+        .all("function")
+        .map(|text| {
+            text.parse()
+                .map_err(|_| params.bad("invalid_id", format!("`{text}` is not a function id")))
+        })
+        .collect::<Result<_, _>>()?;
+    let apps: Vec<_> = params
+        .all("app")
+        .map(|text| {
+            text.parse()
+                .map_err(|_| params.bad("invalid_id", format!("`{text}` is not an app id")))
+        })
+        .collect::<Result<_, _>>()?;
+    let filter = RunFilter {
+        statuses: given(statuses),
+        functions: given(functions),
+        apps: given(apps),
         from: params.time("from")?,
         until: params.time("until")?,
-        page,
+        ..RunFilter::default()
     };
     let found = state
         .services
         .runs()
-        .list(&actor, request)
+        .list(&actor, &filter, order.direction, &page)
         .await
         .map_err(|error| Problem::of(&error, &id))?;
-    let last = found.items.last().map(|run| Cursor(run.id.raw()));
+    let last = found.cursors.last().cloned();
     let data = found
         .items
         .iter()
@@ -73,9 +77,14 @@ pub(crate) async fn list(
         .collect();
     Ok(Json(Envelope::of(data, state.services.clock().now()).page(
         last,
-        found.has_more,
+        found.has_next,
         page.limit,
     )))
+}
+
+/// A parameter that is not there says nothing.
+fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }
 
 /// `GET /runs/{id}`.

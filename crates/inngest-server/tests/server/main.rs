@@ -11,6 +11,7 @@ mod documents;
 mod graphql;
 mod harness;
 mod http;
+mod lists;
 mod metrics;
 mod objects;
 mod rest;

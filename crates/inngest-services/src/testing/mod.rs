@@ -24,7 +24,7 @@ use inngest_core::{
     access::Actor,
     ids::{EventId, IdSource, RunId},
     job::Work,
-    page::PageRequest,
+    page::{Direction, MAX_PAGE, PageRequest},
     run::{FailedAttempt, Run, StepRecord},
     time::{Clock, Timestamp},
     wire::event::parse_events,
@@ -34,7 +34,7 @@ use inngest_queue::{
     Queue,
     model::{Lease, QueueSettings, Verdict},
 };
-use inngest_state::{ListRuns, Place, Store, StoreSettings, testing::TestDatabase};
+use inngest_state::{Place, RunFilter, Store, StoreSettings, testing::TestDatabase};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -235,24 +235,18 @@ impl Fixture {
 
     /// All runs, oldest first, up to the length of one page.
     pub async fn runs(&self) -> Vec<Run> {
-        let request = ListRuns {
-            statuses: Vec::new(),
-            functions: Vec::new(),
-            apps: Vec::new(),
-            from: None,
-            until: None,
-            page: PageRequest {
-                limit: inngest_core::page::MAX_PAGE,
-                after: None,
-            },
-        };
         let services = self.services();
         let page = services
             .runs()
-            .list(&Actor::dev(), request)
+            .list(
+                &Actor::dev(),
+                &RunFilter::default(),
+                Direction::Ascending,
+                &PageRequest::new(MAX_PAGE, None),
+            )
             .await
             .expect("runs can be listed");
-        page.items.into_iter().rev().collect()
+        page.items
     }
 
     /// The steps of a run.

@@ -121,20 +121,22 @@ impl AppObject {
     }
 
     /// Functions, by slug.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn functions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
-        FunctionFilter::list(
-            filter.unwrap_or_default(),
-            ctx,
-            Some(self.0.id),
-            (first, after.as_deref()),
-        )
-        .await
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter
+            .unwrap_or_default()
+            .list(ctx, Some(self.0.id), &request)
+            .await
     }
 }

@@ -2,18 +2,22 @@
 
 use async_graphql::{Context, Enum, Error, ID, Object};
 
-use inngest_core::{ids::EnvId, page::Cursor};
-use inngest_services::{ListEvents, Mode};
+use inngest_core::{
+    ids::{AppId, EnvId},
+    page::PageRequest,
+};
+use inngest_services::Mode;
 
 use crate::graphql::{
     asking::{Asking, asking},
-    connection::{self, Counted, EventPage, Page, RunPage},
+    connection::{self, Counted, EventPage, Length, Page, RunPage},
     error::{bad_input, failed, nullable},
     ids::{self, GlobalId},
+    loaders::load,
     objects::{
         app::AppObject,
         event::EventObject,
-        filter::{EventFilter, FunctionFilter, RunFilter},
+        filter::{AppFilter, EventFilter, EventOrder, FunctionFilter, RunFilter, RunOrder},
         function::FunctionObject,
         run::RunObject,
     },
@@ -97,27 +101,28 @@ impl EnvironmentObject {
     }
 
     /// Apps, by name.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn apps(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Only these apps.")] filter: Option<AppFilter>,
     ) -> Result<Page<AppObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        let filter = filter.unwrap_or_default().into();
         let asking = asking(ctx);
-        let mut apps = asking
+        let found = asking
             .services
             .apps()
-            .list(&asking.actor)
+            .page(&asking.actor, &filter, &request)
             .await
             .map_err(|error| failed(ctx, &error))?;
-        apps.sort_by(|a, b| a.name.cmp(&b.name));
-        connection::cut_counted(
-            apps,
-            (first, after.as_deref()),
-            |app| app.name.clone(),
-            AppObject,
-        )
+        Ok(Page::of(found, Counted(Length::Apps(filter)), AppObject))
     }
 
     /// One app by the id given in code.
@@ -126,32 +131,28 @@ impl EnvironmentObject {
         ctx: &Context<'_>,
         #[graphql(desc = "The id given in code.")] external_id: String,
     ) -> Option<Result<AppObject, Error>> {
-        let asking = asking(ctx);
-        match asking.services.apps().list(&asking.actor).await {
-            Ok(apps) => apps
-                .into_iter()
-                .find(|app| app.name == external_id)
-                .map(|app| Ok(AppObject(app))),
-            Err(error) => Some(Err(failed(ctx, &error))),
-        }
+        // The id of an app follows from its name.
+        let id = AppId::derive(self.id, &external_id);
+        let found = load(ctx, id).await.transpose()?;
+        Some(found.map(AppObject))
+            .filter(|app| app.as_ref().map_or(true, |app| app.0.archived_at.is_none()))
     }
 
     /// Functions of all apps, by slug.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn functions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
-        FunctionFilter::list(
-            filter.unwrap_or_default(),
-            ctx,
-            None,
-            (first, after.as_deref()),
-        )
-        .await
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter.unwrap_or_default().list(ctx, None, &request).await
     }
 
     /// One function by its full slug.
@@ -172,61 +173,64 @@ impl EnvironmentObject {
         }
     }
 
-    /// Events, newest first.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    /// Events of a time range.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Which events; a time range is required.")] filter: EventFilter,
+        #[graphql(desc = "In which order; those received last come first when omitted.")]
+        order_by: Option<EventOrder>,
     ) -> Result<Page<EventObject, EventPage>, Error> {
-        let asking = asking(ctx);
-        let page = connection::page(first, after.as_deref())?;
-        let names_nothing = filter.names.as_ref().is_some_and(Vec::is_empty);
-        if names_nothing {
-            let feed_cursor = feed_cursor(ctx).await?;
-            return Ok(Page::with_additional_fields(
-                false,
-                false,
-                EventPage { feed_cursor },
-            ));
-        }
+        let request = connection::request(ctx, first, after, last, before)?;
+        let filter = filter.into();
         // Before the page, so that the feed tells of whatever the page misses.
         let feed_cursor = feed_cursor(ctx).await?;
-        let request = ListEvents {
-            names: filter.names.unwrap_or_default(),
-            with_internal: filter.include_internal.unwrap_or(false),
-            from: Some(filter.time.from.0),
-            until: filter.time.until.map(|until| until.0),
-            page,
-        };
+        let asking = asking(ctx);
         let found = asking
             .services
             .events()
-            .list(&asking.actor, request)
+            .list(
+                &asking.actor,
+                &filter,
+                EventOrder::direction(order_by),
+                &request,
+            )
             .await
             .map_err(|error| failed(ctx, &error))?;
-        let extra = EventPage { feed_cursor };
-        Ok(connection::stored(
+        Ok(Page::of(
             found,
-            page.after.is_some(),
-            extra,
-            |event| Cursor(event.id.raw()),
+            EventPage {
+                length: Length::Events(filter),
+                feed_cursor,
+            },
             EventObject,
         ))
     }
 
-    /// Runs, newest first.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    /// Runs of a time range.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn runs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Which runs; a time range is required.")] filter: RunFilter,
+        #[graphql(desc = "In which order; those queued last come first when omitted.")]
+        order_by: Option<RunOrder>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
-        list_runs(ctx, filter, (first, after.as_deref())).await
+        let request = connection::request(ctx, first, after, last, before)?;
+        list_runs(ctx, filter, order_by, &request).await
     }
 }
 
@@ -245,34 +249,22 @@ async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
 pub(crate) async fn list_runs(
     ctx: &Context<'_>,
     filter: RunFilter,
-    (first, after): (Option<i32>, Option<&str>),
+    order: Option<RunOrder>,
+    request: &PageRequest,
 ) -> Result<Page<RunObject, RunPage>, Error> {
+    let filter = filter.into_service(ctx).await?;
     let asking = asking(ctx);
-    let page = connection::page(first, after)?;
-    let Some(request) = filter.into_request(ctx, page).await? else {
-        return Ok(Page::with_additional_fields(
-            false,
-            false,
-            RunPage::Known(0),
-        ));
-    };
     // Before the page, so that the feed tells of whatever the page misses.
     let feed_cursor = feed_cursor(ctx).await?;
     let found = asking
         .services
         .runs()
-        .list(&asking.actor, request.clone())
+        .list(&asking.actor, &filter, RunOrder::direction(order), request)
         .await
         .map_err(|error| failed(ctx, &error))?;
-    let extra = RunPage::Stored {
-        request,
+    let extra = RunPage {
+        length: Length::Runs(filter),
         feed_cursor,
     };
-    Ok(connection::stored(
-        found,
-        page.after.is_some(),
-        extra,
-        |run| Cursor(run.id.raw()),
-        RunObject,
-    ))
+    Ok(Page::of(found, extra, RunObject))
 }

@@ -88,19 +88,25 @@ impl EventObject {
     }
 
     /// Runs it started or joined.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn runs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
         let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
         connection::cut(
             runs,
-            (first, after.as_deref()),
+            "event.runs",
+            &request,
             |run| run.id.to_string(),
-            RunPage::Known,
+            RunPage::known,
             RunObject,
         )
     }

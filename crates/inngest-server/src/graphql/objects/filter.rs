@@ -1,24 +1,26 @@
 //! Filters of lists. Members are joined by "and", values inside a member by "or"; an empty list matches nothing.
 
-use async_graphql::{Context, Error, ID, InputObject};
+use std::time::Duration;
+
+use async_graphql::{Context, Enum, Error, ID, InputObject};
 
 use inngest_core::{
-    app::Function,
-    function::config::Trigger,
-    ids::{AppId, FunctionId},
-    page::PageRequest,
-    run::RunStatus,
-    wire,
+    ids::{AppId, EventId, FunctionId, RunId},
+    page::{Direction, PageRequest},
+    run::{RunStatus, TriggerKind},
 };
-use inngest_services::ListRuns;
+use inngest_services as services;
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Counted, Page},
+    connection::{Counted, Length, OrderDirection, Page},
     error::failed,
-    ids,
-    objects::{function::FunctionObject, run_parts::RunStatusEnum},
-    scalars::DateTime,
+    ids::{self, GlobalId},
+    objects::{
+        function::FunctionObject,
+        run_parts::{RunStatusEnum, RunTriggerKind},
+    },
+    scalars::{DateTime, Milliseconds},
 };
 
 /// Half-open interval from <= t < until.
@@ -28,6 +30,15 @@ pub(crate) struct TimeRange {
     pub(crate) from: DateTime,
     /// Exclusive end; now when omitted.
     pub(crate) until: Option<DateTime>,
+}
+
+/// Closed range of durations.
+#[derive(InputObject)]
+pub(crate) struct MillisecondsRange {
+    /// Smallest.
+    min: Option<Milliseconds>,
+    /// Largest.
+    max: Option<Milliseconds>,
 }
 
 /// Filter for runs; all given parts must hold.
@@ -43,15 +54,28 @@ pub(crate) struct RunFilter {
     function_slugs: Option<Vec<String>>,
     /// Only of these apps.
     app_ids: Option<Vec<ID>>,
+    /// Only these runs.
+    run_ids: Option<Vec<ID>>,
+    /// Only started by these events; a batch counts by its first one.
+    event_ids: Option<Vec<ID>>,
+    /// Only started by events with these names.
+    event_names: Option<Vec<String>>,
+    /// Only started this way.
+    trigger_kinds: Option<Vec<RunTriggerKind>>,
+    /// Only of this version; needs exactly one function.
+    function_version: Option<u32>,
+    /// Only with or only without an error.
+    has_error: Option<bool>,
+    /// Only with a duration in this range; that of an unfinished run lasts until now.
+    duration_ms: Option<MillisecondsRange>,
 }
 
 impl RunFilter {
-    /// The request for the service; none when nothing can match.
-    pub(crate) async fn into_request(
+    /// The filter as the service takes it.
+    pub(crate) async fn into_service(
         self,
         ctx: &Context<'_>,
-        page: PageRequest,
-    ) -> Result<Option<ListRuns>, Error> {
+    ) -> Result<services::RunFilter, Error> {
         let unless_skipped = || {
             RunStatus::ALL
                 .iter()
@@ -59,65 +83,159 @@ impl RunFilter {
                 .filter(|status| *status != RunStatus::Skipped)
                 .collect()
         };
-        let statuses: Vec<RunStatus> = self.statuses.map_or_else(unless_skipped, |list| {
+        let statuses = self.statuses.map_or_else(unless_skipped, |list| {
             list.into_iter().map(RunStatus::from).collect()
         });
-        let apps = self
-            .app_ids
-            .map(|list| ids::parse_all::<AppId>(&list))
-            .transpose()?;
-        let mut functions = self
-            .function_ids
-            .map(|list| ids::parse_all::<FunctionId>(&list))
-            .transpose()?;
+        let mut functions = parse_all::<FunctionId>(self.function_ids)?;
         if let Some(slugs) = self.function_slugs {
-            let named = of_slugs(ctx, &slugs).await?;
+            let asking = asking(ctx);
+            let named = asking
+                .services
+                .functions()
+                .ids_of_slugs(&asking.actor, &slugs)
+                .await
+                .map_err(|error| failed(ctx, &error))?;
             functions = Some(match functions {
                 None => named,
                 Some(ids) => ids.into_iter().filter(|id| named.contains(id)).collect(),
             });
         }
-        let nothing = statuses.is_empty()
-            || functions.as_ref().is_some_and(Vec::is_empty)
-            || apps.as_ref().is_some_and(Vec::is_empty);
-        if nothing {
-            return Ok(None);
-        }
-        Ok(Some(ListRuns {
-            statuses,
-            functions: functions.unwrap_or_default(),
-            apps: apps.unwrap_or_default(),
+        let kinds = self
+            .trigger_kinds
+            .map(|list| list.into_iter().map(TriggerKind::from).collect());
+        let millis = |limit: Milliseconds| Duration::from_millis(limit.0);
+        let (min, max) = self
+            .duration_ms
+            .map_or((None, None), |range| (range.min, range.max));
+        Ok(services::RunFilter {
             from: Some(self.time.from.0),
             until: self.time.until.map(|until| until.0),
-            page,
-        }))
+            statuses: Some(statuses),
+            functions,
+            apps: parse_all::<AppId>(self.app_ids)?,
+            runs: parse_all::<RunId>(self.run_ids)?,
+            events: parse_all::<EventId>(self.event_ids)?,
+            event_names: self.event_names,
+            triggers: kinds,
+            function_version: self.function_version,
+            has_error: self.has_error,
+            min_duration: min.map(millis),
+            max_duration: max.map(millis),
+            now: asking(ctx).services.clock().now(),
+        })
     }
 }
 
-async fn of_slugs(ctx: &Context<'_>, slugs: &[String]) -> Result<Vec<FunctionId>, Error> {
-    let asking = asking(ctx);
-    let mut found = Vec::new();
-    for slug in slugs.iter().take(100) {
-        let function = asking
-            .services
-            .functions()
-            .find_by_slug(&asking.actor, slug)
-            .await
-            .map_err(|error| failed(ctx, &error))?;
-        found.extend(function.map(|function| function.id));
+fn parse_all<T: GlobalId>(list: Option<Vec<ID>>) -> Result<Option<Vec<T>>, Error> {
+    list.as_deref().map(ids::parse_all::<T>).transpose()
+}
+
+/// Times of a run by which lists of runs can be ordered.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunTimeField {
+    /// When it was queued.
+    QueuedAt,
+}
+
+/// Order of runs; the run id breaks ties.
+#[derive(InputObject)]
+pub(crate) struct RunOrder {
+    /// What to order by.
+    field: RunTimeField,
+    /// In which direction.
+    direction: OrderDirection,
+}
+
+impl RunOrder {
+    /// The direction that is asked for; newest first when none is.
+    pub(crate) fn direction(order: Option<Self>) -> Direction {
+        order.map_or(Direction::Descending, |order| match order.field {
+            RunTimeField::QueuedAt => order.direction.into(),
+        })
     }
-    Ok(found)
 }
 
 /// Filter for events; all given parts must hold.
 #[derive(InputObject)]
 pub(crate) struct EventFilter {
     /// Interval of receipt.
-    pub(crate) time: TimeRange,
-    /// Only these names.
-    pub(crate) names: Option<Vec<String>>,
+    time: TimeRange,
+    /// Only these names, with a trailing star as wildcard.
+    names: Option<Vec<String>>,
     /// Also events produced by the server; false when omitted.
-    pub(crate) include_internal: Option<bool>,
+    include_internal: Option<bool>,
+    /// Only with these producer ids.
+    idempotency_keys: Option<Vec<String>>,
+    /// Only with or only without runs that they started.
+    has_runs: Option<bool>,
+}
+
+impl From<EventFilter> for services::EventFilter {
+    fn from(filter: EventFilter) -> Self {
+        Self {
+            from: Some(filter.time.from.0),
+            until: filter.time.until.map(|until| until.0),
+            names: filter.names,
+            with_internal: filter.include_internal.unwrap_or(false),
+            keys: filter.idempotency_keys,
+            has_runs: filter.has_runs,
+        }
+    }
+}
+
+/// What events can be ordered by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventOrderField {
+    /// Time of receipt; the default, newest first.
+    ReceivedAt,
+}
+
+/// Order of events.
+#[derive(InputObject)]
+pub(crate) struct EventOrder {
+    /// What to order by.
+    field: EventOrderField,
+    /// In which direction.
+    direction: OrderDirection,
+}
+
+impl EventOrder {
+    /// The direction that is asked for; newest first when none is.
+    pub(crate) fn direction(order: Option<Self>) -> Direction {
+        order.map_or(Direction::Descending, |order| match order.field {
+            EventOrderField::ReceivedAt => order.direction.into(),
+        })
+    }
+}
+
+/// Filter for apps.
+#[derive(InputObject, Default)]
+pub(crate) struct AppFilter {
+    /// Also archived ones; false when omitted.
+    include_archived: Option<bool>,
+    /// Case-insensitive part of name or external id.
+    name_contains: Option<String>,
+}
+
+impl From<AppFilter> for services::AppFilter {
+    fn from(filter: AppFilter) -> Self {
+        Self {
+            with_archived: filter.include_archived.unwrap_or(false),
+            name_contains: filter.name_contains,
+        }
+    }
+}
+
+/// Sort of trigger.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "TriggerKind", remote = "services::FunctionTrigger")]
+pub(crate) enum FunctionTriggerKind {
+    /// An event.
+    Event,
+    /// A schedule.
+    Cron,
+    /// Only by invocation.
+    Invoke,
 }
 
 /// Filter for functions.
@@ -127,6 +245,8 @@ pub(crate) struct FunctionFilter {
     app_ids: Option<Vec<ID>>,
     /// Only those that listen to this event.
     trigger_event_name: Option<String>,
+    /// Only with such a trigger.
+    trigger_kinds: Option<Vec<FunctionTriggerKind>>,
     /// Also archived ones; false when omitted.
     include_archived: Option<bool>,
     /// Case-insensitive part of name or slug.
@@ -139,50 +259,30 @@ impl FunctionFilter {
         self,
         ctx: &Context<'_>,
         app: Option<AppId>,
-        page: (Option<i32>, Option<&str>),
+        request: &PageRequest,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
+        let mut apps = parse_all::<AppId>(self.app_ids)?;
+        if let Some(app) = app {
+            let is_asked_for = apps.as_ref().is_none_or(|apps| apps.contains(&app));
+            apps = Some(is_asked_for.then_some(app).into_iter().collect());
+        }
+        let filter = services::FunctionFilter {
+            apps,
+            trigger_event: self.trigger_event_name,
+            triggers: self
+                .trigger_kinds
+                .map(|list| list.into_iter().map(Into::into).collect()),
+            with_archived: self.include_archived.unwrap_or(false),
+            name_contains: self.name_contains,
+        };
         let asking = asking(ctx);
-        let apps = self
-            .app_ids
-            .as_deref()
-            .map(ids::parse_all::<AppId>)
-            .transpose()?;
-        let with_archived = self.include_archived.unwrap_or(false);
-        let mut functions = asking
+        let found = asking
             .services
             .functions()
-            .list(&asking.actor, app, with_archived)
+            .page(&asking.actor, &filter, request)
             .await
             .map_err(|error| failed(ctx, &error))?;
-        let part = self.name_contains.map(|part| part.to_lowercase());
-        functions.retain(|function| {
-            apps.as_ref()
-                .is_none_or(|apps| apps.contains(&function.app))
-                && part.as_ref().is_none_or(|part| {
-                    function.name.to_lowercase().contains(part)
-                        || function.slug.to_lowercase().contains(part)
-                })
-                && self
-                    .trigger_event_name
-                    .as_ref()
-                    .is_none_or(|name| listens_to(function, name))
-        });
-        functions.sort_by(|a, b| a.slug.cmp(&b.slug));
-        connection::cut_counted(
-            functions,
-            page,
-            |function| function.slug.clone(),
-            FunctionObject,
-        )
+        let extra = Counted(Length::Functions(filter));
+        Ok(Page::of(found, extra, FunctionObject))
     }
-}
-
-fn listens_to(function: &Function, name: &str) -> bool {
-    let Ok(config) = wire::sync::parse_config(&function.config) else {
-        return false;
-    };
-    config
-        .triggers
-        .iter()
-        .any(|trigger| matches!(trigger, Trigger::Event { pattern, .. } if pattern == name))
 }

@@ -19,7 +19,7 @@ use crate::graphql::{
     objects::{
         app::AppObject,
         environment::{EnvironmentObject, list_runs},
-        filter::RunFilter,
+        filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
         run::RunObject,
     },
@@ -143,14 +143,21 @@ impl FunctionObject {
     }
 
     /// Runs of this function, newest first.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn runs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Which runs; a time range is required.")] mut filter: RunFilter,
+        #[graphql(desc = "In which order; those queued last come first when omitted.")]
+        order_by: Option<RunOrder>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
         let own = self.0.id.global();
         let includes_own = match &filter.function_ids {
             None => true,
@@ -158,7 +165,7 @@ impl FunctionObject {
                 .contains(&self.0.id),
         };
         filter.function_ids = Some(if includes_own { vec![own] } else { Vec::new() });
-        list_runs(ctx, filter, (first, after.as_deref())).await
+        list_runs(ctx, filter, order_by, &request).await
     }
 }
 

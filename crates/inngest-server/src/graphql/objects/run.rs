@@ -159,13 +159,18 @@ impl RunObject {
     }
 
     /// Triggering events; more than one for batches.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
     ) -> Result<Page<EventObject, EventPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
         let mut found = load_many(ctx, self.0.events.clone()).await?;
         let events: Vec<_> = self
             .0
@@ -173,12 +178,12 @@ impl RunObject {
             .iter()
             .filter_map(|id| found.remove(id))
             .collect();
-        let extra = |_| EventPage { feed_cursor: None };
         connection::cut(
             events,
-            (first, after.as_deref()),
+            "run.events",
+            &request,
             |event| event.id.to_string(),
-            extra,
+            EventPage::known,
             EventObject,
         )
     }
@@ -240,17 +245,23 @@ impl RunObject {
     }
 
     /// Steps in the order they were found.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn steps(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
     ) -> Result<Page<StepObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
         let steps = load(ctx, StepsOf(self.0.id)).await?.unwrap_or_default();
         connection::cut_counted(
             steps,
-            (first, after.as_deref()),
+            "run.steps",
+            &request,
             |step| step.step.to_string(),
             StepObject,
         )

@@ -3,10 +3,9 @@
 use async_graphql::{ComplexObject, Context, Enum, Error, SimpleObject};
 
 use inngest_core::{
-    event::FUNCTION_INVOKED,
     ids::EventId,
     json::Json,
-    run::{Run, RunStatus, SkipReason, StepRecord},
+    run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
     time::Timestamp,
 };
 use inngest_services::Reason;
@@ -94,19 +93,8 @@ pub(crate) struct RunTrigger {
 
 impl RunTrigger {
     pub(crate) fn of(run: &Run) -> Self {
-        let kind = if run.original.is_some() {
-            RunTriggerKind::Rerun
-        } else if run.cron.is_some() {
-            RunTriggerKind::Cron
-        } else if run.correlation.is_some() || run.event_name == FUNCTION_INVOKED {
-            RunTriggerKind::Invoke
-        } else if run.events.len() > 1 {
-            RunTriggerKind::Batch
-        } else {
-            RunTriggerKind::Event
-        };
         Self {
-            kind,
+            kind: run.trigger_kind().into(),
             event_name: run.cron.is_none().then(|| run.event_name.clone()),
             cron: run.cron.clone(),
         }
@@ -115,6 +103,7 @@ impl RunTrigger {
 
 /// Sort of start.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "RunTriggerKind", remote = "TriggerKind")]
 pub(crate) enum RunTriggerKind {
     /// One event.
     Event,

@@ -68,13 +68,19 @@ impl TraceObject {
     }
 
     /// Spans by start, the root first, each step followed by its own spans.
-    #[graphql(complexity = "connection::cost(first, child_complexity)")]
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn spans(
         &self,
-        #[graphql(desc = "How many entries, 1 to 200; 50 when omitted.")] first: Option<i32>,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
         #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Only these spans.")] filter: Option<TraceSpanFilter>,
     ) -> Result<Page<TraceSpanObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
         let filter = filter.unwrap_or_default();
         if filter.attempt.is_some() && filter.step_id.is_none() {
             return Err(bad_input("`attempt` needs `stepId`"));
@@ -82,7 +88,8 @@ impl TraceObject {
         let matching = self.0.iter().filter(|span| filter.is_met_by(&span.span));
         connection::cut_counted(
             matching.cloned().collect(),
-            (first, after.as_deref()),
+            "trace.spans",
+            &request,
             |span| span.span.id.to_string(),
             |span| span,
         )

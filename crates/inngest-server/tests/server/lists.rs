@@ -1,0 +1,191 @@
+//! Lists over GraphQL: pages in both directions, orders, filters, and what is refused.
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+const ANY_TIME: &str = "time: {from: \"2020-01-01T00:00:00Z\"}";
+
+/// A server with five runs of `shop-receipt`.
+async fn with_five_runs() -> Server {
+    let server = Server::dev().await;
+    server.register().await;
+    for _ in 0..5 {
+        let answer = server
+            .post("/e/key", &json!({"name": "shop/order.placed"}))
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    server
+}
+
+/// The connection `field` of the environment with these arguments.
+async fn list(server: &Server, field: &str, arguments: &str) -> Value {
+    let query = format!(
+        "{{ environment {{ {field}({arguments}) {{ edges {{ cursor node {{ id }} }} nodes {{ id }} totalCount {{ value isExact }} \
+         pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }} }}"
+    );
+    server.query(&query, json!({})).await["environment"][field].take()
+}
+
+async fn code(server: &Server, field: &str, arguments: &str) -> Value {
+    let query = format!("{{ environment {{ {field}({arguments}) {{ nodes {{ id }} }} }} }}");
+    let answer = server.post("/graphql", &json!({"query": query})).await;
+    answer.json()["errors"][0]["extensions"]["code"].take()
+}
+
+fn ids(connection: &Value) -> Vec<String> {
+    let nodes = connection["nodes"].as_array().unwrap();
+    nodes
+        .iter()
+        .map(|node| node["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn lists_are_paged_in_both_directions_and_orders() {
+    let server = with_five_runs().await;
+    for field in ["runs", "events"] {
+        let filter = format!("filter: {{{ANY_TIME}}}");
+        let all = list(&server, field, &filter).await;
+        assert_eq!(all["totalCount"], json!({"value": 5, "isExact": true}));
+        assert_eq!(all["edges"][0]["cursor"], all["pageInfo"]["startCursor"]);
+        let all = ids(&all);
+        assert_eq!(all.len(), 5);
+
+        let first = list(&server, field, &format!("first: 2, {filter}")).await;
+        assert_eq!(ids(&first), all[..2]);
+        let page = &first["pageInfo"];
+        assert_eq!(
+            (&page["hasNextPage"], &page["hasPreviousPage"]),
+            (&json!(true), &json!(false))
+        );
+        let after = page["endCursor"].as_str().unwrap();
+        let second = list(
+            &server,
+            field,
+            &format!("first: 2, after: \"{after}\", {filter}"),
+        )
+        .await;
+        assert_eq!(ids(&second), all[2..4]);
+        assert_eq!(second["pageInfo"]["hasPreviousPage"], true);
+        let last = list(&server, field, &format!("last: 2, {filter}")).await;
+        assert_eq!(ids(&last), all[3..]);
+        let before = last["pageInfo"]["startCursor"].as_str().unwrap();
+        let back = list(
+            &server,
+            field,
+            &format!("last: 9, before: \"{before}\", {filter}"),
+        )
+        .await;
+        assert_eq!(ids(&back), all[..3]);
+        assert_eq!(back["pageInfo"]["hasPreviousPage"], false);
+        assert_eq!(back["pageInfo"]["hasNextPage"], true);
+
+        let name = if field == "runs" {
+            "QUEUED_AT"
+        } else {
+            "RECEIVED_AT"
+        };
+        let oldest = format!("orderBy: {{field: {name}, direction: ASC}}, {filter}");
+        let reversed = ids(&list(&server, field, &oldest).await);
+        assert!(reversed.iter().eq(all.iter().rev()));
+        // The cursor of one order is none of the other.
+        let arguments = format!("after: \"{after}\", {oldest}");
+        assert_eq!(code(&server, field, &arguments).await, "INVALID_CURSOR");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_name_no_page_are_refused() {
+    let server = with_five_runs().await;
+    let filter = format!("filter: {{{ANY_TIME}}}");
+    let versioned = format!("filter: {{{ANY_TIME}, functionVersion: 1}}");
+    for (arguments, expected) in [
+        (format!("first: 0, {filter}"), "BAD_USER_INPUT"),
+        (format!("first: 201, {filter}"), "BAD_USER_INPUT"),
+        (format!("last: -1, {filter}"), "BAD_USER_INPUT"),
+        (format!("first: 1, last: 1, {filter}"), "BAD_USER_INPUT"),
+        (
+            format!("first: 1, before: \"x\", {filter}"),
+            "BAD_USER_INPUT",
+        ),
+        (
+            format!("after: \"x\", before: \"x\", {filter}"),
+            "BAD_USER_INPUT",
+        ),
+        (format!("after: \"x\", {filter}"), "INVALID_CURSOR"),
+        (versioned, "BAD_USER_INPUT"),
+        ("first: 1".to_owned(), "GRAPHQL_VALIDATION_FAILED"),
+    ] {
+        assert_eq!(
+            code(&server, "runs", &arguments).await,
+            expected,
+            "{arguments}"
+        );
+    }
+    assert_eq!(
+        code(&server, "functions", "after: \"x\"").await,
+        "INVALID_CURSOR"
+    );
+    let query = format!(
+        "{{ environment {{ runs({filter}) {{ nodes {{ steps(first: 1, after: \"x\") {{ nodes {{ id }} }} }} }} }} }}"
+    );
+    let answer = server.post("/graphql", &json!({"query": query})).await;
+    assert_eq!(
+        answer.json()["errors"][0]["extensions"]["code"],
+        "INVALID_CURSOR"
+    );
+}
+
+#[tokio::test]
+async fn typed_filters_choose_runs_events_functions_and_apps() {
+    let server = with_five_runs().await;
+    let count = async |field: &str, filter: &str| {
+        let found = list(&server, field, &format!("filter: {{{filter}}}")).await;
+        assert_eq!(found["totalCount"]["value"], ids(&found).len());
+        ids(&found).len()
+    };
+    for (filter, expected) in [
+        ("triggerKinds: [EVENT]", 5),
+        ("triggerKinds: [CRON, INVOKE]", 0),
+        ("eventNames: [\"shop/order.placed\"]", 5),
+        ("eventNames: [\"other\"]", 0),
+        ("hasError: true", 0),
+        ("durationMs: {min: 0}", 0),
+        (
+            "functionSlugs: [\"shop-receipt\", \"x\"], functionVersion: 1",
+            5,
+        ),
+        ("functionSlugs: [\"shop-receipt\"], functionVersion: 2", 0),
+        ("runIds: [], statuses: [QUEUED]", 0),
+    ] {
+        let filter = format!("{ANY_TIME}, {filter}");
+        assert_eq!(count("runs", &filter).await, expected, "{filter}");
+    }
+    for (filter, expected) in [
+        ("names: [\"shop/*\"]", 5),
+        ("names: [\"shop/order.placed\", \"x\"]", 5),
+        ("names: [\"shop\"]", 0),
+        ("hasRuns: true", 5),
+        ("hasRuns: false", 0),
+        ("idempotencyKeys: [\"x\"]", 0),
+    ] {
+        let filter = format!("{ANY_TIME}, {filter}");
+        assert_eq!(count("events", &filter).await, expected, "{filter}");
+    }
+    for (filter, expected) in [
+        ("nameContains: \"RECEIPT\"", 1),
+        ("nameContains: \"x\"", 0),
+        ("triggerKinds: [EVENT]", 1),
+        ("triggerKinds: [CRON, INVOKE]", 0),
+        ("triggerEventName: \"shop/order.placed\"", 1),
+        ("triggerEventName: \"shop/order\"", 0),
+        ("appIds: []", 0),
+        ("includeArchived: true", 1),
+    ] {
+        assert_eq!(count("functions", filter).await, expected, "{filter}");
+    }
+    assert_eq!(count("apps", "nameContains: \"SHO\"").await, 1);
+    assert_eq!(count("apps", "nameContains: \"bank\"").await, 0);
+}

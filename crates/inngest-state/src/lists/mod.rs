@@ -1,0 +1,10 @@
+//! Lists: pages in both directions over filtered rows, and how many rows there are. One machinery serves all of them.
+
+mod apps;
+mod events;
+pub(crate) mod keyset;
+mod runs;
+
+pub use apps::{AppFilter, FunctionFilter};
+pub use events::EventFilter;
+pub use runs::RunFilter;
