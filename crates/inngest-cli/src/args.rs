@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap, CommandFactory, FromArgMatches};
+use clap_complete::Shell;
 
 use inngest_config::{
     Command, Inputs,
@@ -10,10 +11,13 @@ use inngest_config::{
     process_environment,
 };
 
-use crate::client::{
-    self,
-    args::{AppsArgs, EventsArgs, FunctionsArgs, RunsArgs},
-    failure::EXIT_CODES,
+use crate::{
+    client::{
+        self,
+        args::{AppsArgs, EventsArgs, FunctionsArgs, RunsArgs},
+        failure::EXIT_CODES,
+    },
+    doctor,
 };
 
 /// What was asked for.
@@ -40,8 +44,32 @@ pub(crate) enum Asked {
         level: &'static str,
         environment: BTreeMap<String, String>,
     },
+    /// Look at settings, and at what they name, without running anything.
+    Examine {
+        inputs: Inputs,
+        examination: Examination,
+        /// Whether `--json` was given.
+        json: bool,
+        /// As for `Ask`.
+        level: &'static str,
+    },
+    /// Print what completes commands in a shell.
+    Completions(Shell),
+    /// Write the manual into a directory.
+    Manual(PathBuf),
     /// Print the version.
     Version,
+}
+
+/// How settings are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Examination {
+    /// Whether a server with them could start and work.
+    Doctor,
+    /// Whether they can be used.
+    Check,
+    /// What they are, and maybe where they come from.
+    Print { sources: bool },
 }
 
 /// Keys that may stand before the subcommand as well.
@@ -70,6 +98,22 @@ pub(crate) fn parse(working_dir: PathBuf) -> Asked {
             },
             None => Asked::Version,
         },
+        Some(("doctor", matches)) => examine(matches, |_| Examination::Doctor, working_dir),
+        Some(("config", matches)) => match matches.subcommand() {
+            Some(("print", matches)) => {
+                let print = |matches: &ArgMatches| Examination::Print {
+                    sources: matches.get_flag(SOURCES),
+                };
+                examine(matches, print, working_dir)
+            }
+            Some((_, matches)) => examine(matches, |_| Examination::Check, working_dir),
+            None => Asked::Version,
+        },
+        Some(("completions", matches)) => match matches.get_one::<Shell>("shell") {
+            Some(shell) => Asked::Completions(*shell),
+            None => Asked::Version,
+        },
+        Some(("man", matches)) => Asked::Manual(text(matches, "directory").into()),
         Some((name, matches)) => match request(name, matches) {
             Some(request) => Asked::Ask {
                 request,
@@ -80,6 +124,25 @@ pub(crate) fn parse(working_dir: PathBuf) -> Asked {
             None => Asked::Version,
         },
         None => Asked::Version,
+    }
+}
+
+/// What [`examined`] has accepted.
+fn examine(
+    matches: &ArgMatches,
+    examination: impl FnOnce(&ArgMatches) -> Examination,
+    working_dir: PathBuf,
+) -> Asked {
+    let (of, matches) = match matches.subcommand() {
+        Some(("dev", matches)) => (Command::Dev, matches),
+        Some((_, matches)) => (Command::Start, matches),
+        None => (Command::Start, matches),
+    };
+    Asked::Examine {
+        inputs: inputs(of, matches, working_dir),
+        examination: examination(matches),
+        json: is_on(matches, "json"),
+        level: level(matches),
     }
 }
 
@@ -123,7 +186,8 @@ fn text(matches: &ArgMatches, name: &str) -> String {
     matches.get_one(name).cloned().unwrap_or_default()
 }
 
-fn command() -> Clap {
+/// The whole command line.
+pub(crate) fn command() -> Clap {
     Clap::new("inngest")
         .about("Durable functions: takes events in, runs the functions they trigger, remembers every step")
         .version(env!("CARGO_PKG_VERSION"))
@@ -159,7 +223,65 @@ fn command() -> Clap {
             asking(FunctionsArgs::command()),
             asking(AppsArgs::command()),
         ])
+        .subcommand(examined(
+            Clap::new("doctor")
+                .about("Look whether a server could start and work with these settings, and say what to do"),
+            &|clap| clap.after_help(doctor::EXIT_CODES),
+        ))
+        .subcommand(config())
+        .subcommand(
+            Clap::new("completions")
+                .about("Print the script that completes commands and flags in a shell")
+                .arg(
+                    Arg::new("shell")
+                        .required(true)
+                        .value_parser(clap::value_parser!(Shell)),
+                ),
+        )
+        .subcommand(
+            Clap::new("man")
+                .about("Write the manual, a page for each command")
+                .arg(
+                    Arg::new("directory")
+                        .required(true)
+                        .value_name("DIR")
+                        .help("Where to; made if need be"),
+                ),
+        )
         .subcommand(Clap::new("version").about("Print the version"))
+}
+
+fn config() -> Clap {
+    let sources = |clap: Clap| {
+        let sources = Arg::new(SOURCES)
+            .long(SOURCES)
+            .action(ArgAction::SetTrue)
+            .help("Also print where each comes from, and what was left to its default");
+        clap.arg(sources).after_help(AFTER_CONFIG)
+    };
+    Clap::new("config")
+        .about("Settings: check, print")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(examined(
+            Clap::new("check").about("Look whether the settings can be used"),
+            &|clap| clap.after_help(AFTER_CONFIG),
+        ))
+        .subcommand(examined(
+            Clap::new("print").about("Print the settings as a TOML file; secrets are masked"),
+            &sources,
+        ))
+}
+
+/// A command that looks at settings: those of `start`, which is meant when nothing is said, or those of `dev`.
+fn examined(clap: Clap, finish: &dyn Fn(Clap) -> Clap) -> Clap {
+    let of_start =
+        Clap::new("start").about("The settings of `inngest start`, as without this word");
+    let of_dev = Clap::new("dev").about("The settings of `inngest dev`");
+    finish(serving(Command::Start, clap))
+        .args_conflicts_with_subcommands(true)
+        .subcommand(finish(serving(Command::Dev, of_dev)))
+        .subcommand(finish(serving(Command::Start, of_start)))
 }
 
 /// Takes the settings of the server whose tokens it makes, because its secret is in the database.
@@ -202,6 +324,11 @@ fn asking(clap: Clap) -> Clap {
 }
 
 const DRY_RUN: &str = "dry-run";
+const SOURCES: &str = "sources";
+
+const AFTER_CONFIG: &str = "\
+Takes the flags, variables and file of `inngest start`, or of `inngest dev` after that word. Opens nothing else; see `inngest doctor`.
+Exit codes: 0 the settings can be used, 1 they cannot, 2 wrong usage. With --json it prints JSON.";
 
 fn tool(clap: Clap, about_dry_run: &'static str) -> Clap {
     let dry_run = Arg::new(DRY_RUN)
@@ -382,6 +509,39 @@ mod tests {
             ["inngest", "start", "--no-discovery", "--json"],
         ] {
             assert!(given(&line).is_none(), "{line:?}");
+        }
+    }
+    #[test]
+    fn settings_of_start_are_looked_at_unless_dev_is_said() {
+        let of = |line: &[&str]| {
+            let matches = command().try_get_matches_from(line).ok()?;
+            let (_, matches) = matches.subcommand()?;
+            let Asked::Examine { inputs, json, .. } =
+                examine(matches, |_| Examination::Doctor, PathBuf::new())
+            else {
+                return None;
+            };
+            Some((inputs.command, inputs.flags.len(), json))
+        };
+        for (line, expected) in [
+            (vec!["inngest", "doctor"], Some((Command::Start, 0, false))),
+            (
+                vec!["inngest", "doctor", "--redis-uri", "x", "--json"],
+                Some((Command::Start, 2, true)),
+            ),
+            (
+                vec!["inngest", "doctor", "start", "--redis-uri", "x"],
+                Some((Command::Start, 1, false)),
+            ),
+            (
+                vec!["inngest", "--json", "doctor", "dev", "--persist"],
+                Some((Command::Dev, 2, true)),
+            ),
+            (vec!["inngest", "doctor", "--persist"], None),
+            (vec!["inngest", "doctor", "dev", "--redis-uri", "x"], None),
+            (vec!["inngest", "doctor", "--port", "1", "dev"], None),
+        ] {
+            assert_eq!(of(&line), expected, "{line:?}");
         }
     }
 }

@@ -1,19 +1,22 @@
 //! The binary: reads settings, puts the parts together, runs them and exits with a meaningful code.
 //!
 //! Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 130 stopped by a second signal; those of commands that ask a server are in
-//! `client/failure.rs`.
+//! `client/failure.rs`, those of commands that look at settings in their help.
 
 mod args;
 mod banner;
 mod chain;
 mod client;
 mod data_dir;
+mod doctor;
 mod listen;
 mod log_line;
 mod log_writer;
+mod manual;
 mod metrics;
 mod node;
 mod postgres;
+mod settings;
 mod shutdown;
 mod telemetry;
 mod tools;
@@ -25,10 +28,14 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::runtime::Runtime;
 
 use inngest_config::{Inputs, Loaded, load};
 
-use crate::{args::Asked, chain::chain};
+use crate::{
+    args::{Asked, Examination},
+    chain::chain,
+};
 
 fn main() -> ExitCode {
     let ended = run();
@@ -55,6 +62,22 @@ fn run() -> anyhow::Result<ExitCode> {
             telemetry::init_for_words(level, !environment.contains_key("NO_COLOR"));
             return Ok(client::run(&request, json, &environment));
         }
+        Asked::Examine {
+            inputs,
+            examination,
+            json,
+            level,
+        } => {
+            telemetry::init_for_words(level, !inputs.environment.contains_key("NO_COLOR"));
+            let is_well = examine(&inputs, examination, json)?;
+            return Ok(if is_well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Asked::Completions(shell) => manual::completions(shell),
+        Asked::Manual(directory) => manual::pages(&directory),
         Asked::Version => version::print(),
         Asked::Serve(inputs) => with_settings(&inputs, async |loaded| node::run(loaded).await),
         Asked::Migrate { inputs, is_dry } => with_settings(&inputs, async |loaded| {
@@ -88,9 +111,23 @@ fn with_settings(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(run(&loaded))
+}
+
+/// Whether what was looked at is as it should be. What was found is printed.
+fn examine(inputs: &Inputs, examination: Examination, json: bool) -> anyhow::Result<bool> {
+    match examination {
+        Examination::Doctor => runtime()?.block_on(doctor::run(inputs, json)),
+        Examination::Check => settings::check(load(inputs), json),
+        Examination::Print { sources } => {
+            settings::show(&load(inputs)?, sources, json).map(|()| true)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("could not start the runtime")?;
-    runtime.block_on(run(&loaded))
+        .context("could not start the runtime")
 }

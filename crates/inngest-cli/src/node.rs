@@ -354,6 +354,16 @@ fn watch_settings(apps: &AppSettings, own_port: u16) -> WatchSettings {
 
 /// Adds what a person can do about a database that does not open.
 pub(crate) fn explain(error: inngest_state::Error) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    let text = chain(&error);
+    match advice(&text) {
+        Some(advice) => anyhow!("{text}; {advice}"),
+        None => error,
+    }
+}
+
+/// What a person can do about a database that does not open, by what the message about it says.
+pub(crate) fn advice(message: &str) -> Option<&'static str> {
     const ADVICE: [(&str, &str); 6] = [
         (
             "not a database",
@@ -380,10 +390,6 @@ pub(crate) fn explain(error: inngest_state::Error) -> anyhow::Error {
             "check the user and the password in --postgres-uri",
         ),
     ];
-    let error = anyhow::Error::new(error);
-    let text = chain(&error);
-    match ADVICE.iter().find(|(sign, _)| text.contains(sign)) {
-        Some((_, advice)) => anyhow!("{text}; {advice}"),
-        None => error,
-    }
+    let found = ADVICE.iter().find(|(sign, _)| message.contains(sign));
+    found.map(|(_, advice)| *advice)
 }

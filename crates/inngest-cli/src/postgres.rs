@@ -21,31 +21,38 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// When nothing listens there for 30 s; the message names the address, never the password.
 pub(crate) async fn wait(uri: &str) -> anyhow::Result<()> {
-    let Some((host, port)) = address(uri)? else {
-        return Ok(());
-    };
     let deadline = Instant::now() + PATIENCE;
     let mut was_told = false;
-    loop {
-        let error = match timeout(ONE_TRY, TcpStream::connect((host.as_str(), port))).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
-        };
+    while let Some(silence) = silence(uri).await? {
         if Instant::now() >= deadline {
-            bail!(
-                "Postgres does not answer at {host}:{port} ({error}); check that it runs and that postgres-uri is right"
-            );
+            bail!("{silence}; check that it runs and that postgres-uri is right");
         }
         if !was_told {
             was_told = true;
-            warn!(
-                "Postgres does not answer at {host}:{port} yet ({error}); trying for {} s",
-                PATIENCE.as_secs()
-            );
+            warn!("{silence}; trying for {} s", PATIENCE.as_secs());
         }
         sleep(PAUSE).await;
     }
+    Ok(())
+}
+
+/// Tries once, for five seconds at most, to connect to where the URI says. `None` when something listens there, or nothing can be said;
+/// otherwise a sentence that names the address.
+///
+/// # Errors
+/// When the URI is not valid.
+pub(crate) async fn silence(uri: &str) -> anyhow::Result<Option<String>> {
+    let Some((host, port)) = address(uri)? else {
+        return Ok(None);
+    };
+    let error = match timeout(ONE_TRY, TcpStream::connect((host.as_str(), port))).await {
+        Ok(Ok(_)) => return Ok(None),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    Ok(Some(format!(
+        "Postgres does not answer at {host}:{port} ({error})"
+    )))
 }
 
 fn address(uri: &str) -> anyhow::Result<Option<(String, u16)>> {

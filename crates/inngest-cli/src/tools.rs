@@ -145,7 +145,11 @@ fn told(report: &RetentionReport, is_dry: bool) -> String {
     text
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+/// Writes to standard output.
+///
+/// # Errors
+/// When it takes nothing.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     stdout()
         .write_all(text.as_bytes())
         .context("could not write to standard output")

@@ -441,17 +441,13 @@ impl<'a> Reader<'a> {
         let Some((place, text)) = self.text(name) else {
             return false;
         };
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => true,
-            "false" | "0" | "no" | "off" => false,
-            _ => {
-                self.problems.push(Problem::new(
-                    place,
-                    format!("is `{text}`, but must be true or false"),
-                ));
-                false
-            }
-        }
+        is_on(&text).unwrap_or_else(|| {
+            self.problems.push(Problem::new(
+                place,
+                format!("is `{text}`, but must be true or false"),
+            ));
+            false
+        })
     }
 
     fn number(&mut self, name: &'static str, default: u64) -> u64 {
@@ -490,6 +486,15 @@ fn is_signing_key(text: &str) -> bool {
 }
 
 /// Adds `http://` where no scheme is given.
+/// What a switch says; `None` for what is neither on nor off.
+pub(crate) fn is_on(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 fn app_url(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let url = if text.contains("://") {

@@ -23,8 +23,10 @@ pub use crate::{
     key::Command,
     load::{Inputs, Source, load},
     problem::{Problem, Problems},
-    secret::Secret,
+    secret::{Secret, without_credentials},
 };
+
+use serde_json::Value;
 
 /// Settings, where they came from, and what is to be said about them.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The source of each key's value.
     pub sources: BTreeMap<&'static str, Source>,
+    /// The value of each key that somebody set, to be shown to people: secrets are masked.
+    pub shown: BTreeMap<&'static str, Value>,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
     /// Combinations that work but may surprise, and keys that have no effect; to be logged at start.

@@ -9,9 +9,12 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Loaded, check, file,
+    Loaded,
+    check::{self, is_on},
+    file,
     key::{Command, Effect, KEYS, Key, Shape, find_key, nearest},
     problem::{Problem, Problems},
+    secret::{MASK, without_credentials},
 };
 
 /// Everything that settings are made from.
@@ -149,6 +152,10 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
                 .iter()
                 .map(|key| (key.name, source_of(&values, key)))
                 .collect(),
+            shown: KEYS
+                .iter()
+                .filter_map(|key| Some((key.name, shown(key, values.get(key.name)?))))
+                .collect(),
             file: path,
             warnings,
         }),
@@ -160,6 +167,21 @@ fn source_of(values: &Values, key: &Key) -> Source {
     values
         .get(key.name)
         .map_or(Source::Default, |given| given.source.clone())
+}
+
+/// A value as the file would hold it, with a mask in place of what is secret.
+fn shown(key: &Key, given: &Given) -> Value {
+    let one = |text: &String| match key.shape {
+        _ if key.is_secret => Value::from(MASK),
+        Shape::Text | Shape::List => Value::from(without_credentials(text)),
+        Shape::Switch => Value::Bool(is_on(text.trim()).unwrap_or_default()),
+        Shape::Number { .. } => text.trim().parse::<u64>().map_or(Value::Null, Value::from),
+    };
+    match (key.shape, given.texts.last()) {
+        (Shape::List, _) => given.texts.iter().map(one).collect(),
+        (_, Some(text)) => one(text),
+        (_, None) => Value::Null,
+    }
 }
 
 fn file_path(inputs: &Inputs) -> Option<PathBuf> {

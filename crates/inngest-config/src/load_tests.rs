@@ -408,3 +408,40 @@ fn known_documents_are_named_by_mode_and_file() {
         "{wrong}"
     );
 }
+
+#[test]
+fn values_are_shown_as_the_file_would_hold_them_and_secrets_masked() {
+    let case = case(
+        Command::Start,
+        &[(
+            "inngest.toml",
+            "sdk_url = [\"http://me:hunter2@a/x\", \"b\"]\nport = 9000",
+        )],
+        &[
+            ("INNGEST_EVENT_KEY", "hunter2,hunter3"),
+            ("INNGEST_NO_MIGRATE", "yes"),
+        ],
+        &[
+            ("signing-key", KEY),
+            ("postgres-uri", "postgres://me:hunter2@h/d"),
+            ("token-issuer", "https://issuer"),
+            ("token-audience", "a \"b\""),
+            ("token-secret", "hunter2hunter2hunter2hunter2hunter2"),
+        ],
+    );
+    let loaded = load(&case.inputs).unwrap();
+    assert_eq!(
+        serde_json::to_value(&loaded.shown).unwrap(),
+        serde_json::json!({
+            "sdk-url": ["http://***@a/x", "b"],
+            "port": 9000,
+            "event-key": ["***", "***"],
+            "no-migrate": true,
+            "signing-key": "***",
+            "postgres-uri": "***",
+            "token-issuer": "https://issuer",
+            "token-audience": "a \"b\"",
+            "token-secret": "***",
+        })
+    );
+}

@@ -30,7 +30,10 @@ use inngest_core::{
     time::{Clock, Timestamp},
 };
 
-pub use crate::redis::{BadAddress, RedisSettings, Timeouts};
+pub use crate::redis::{
+    BadAddress, RedisSettings, Timeouts,
+    inspect::{NotInspected, RedisFacts, inspect},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{

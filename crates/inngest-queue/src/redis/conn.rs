@@ -267,7 +267,8 @@ impl Connection {
         self.tracker.spawn(connect_until_up(Arc::downgrade(self)));
     }
 
-    async fn connect(&self) -> RedisResult<Commands> {
+    /// Connects once, aside from the connection that is shared.
+    pub(super) async fn connect(&self) -> RedisResult<Commands> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeouts.connect))
             .set_response_timeout(Some(self.timeouts.response));
@@ -420,7 +421,7 @@ fn judge(error: &RedisError) -> Judgement {
 }
 
 /// A word for an error that holds nothing of what was sent.
-fn reason_of(error: &RedisError) -> &'static str {
+pub(super) fn reason_of(error: &RedisError) -> &'static str {
     match error.kind() {
         redis::ErrorKind::Io if error.is_timeout() => "no answer",
         redis::ErrorKind::Io => "connection broken",

@@ -7,6 +7,7 @@
 mod address;
 mod codec;
 mod conn;
+pub(crate) mod inspect;
 mod keys;
 pub(crate) mod live;
 #[cfg(test)]
