@@ -87,7 +87,8 @@ fn port(log: &mut BufReader<ChildStdout>) -> String {
     }
 }
 
-/// An app `shop`: `shop-good` returns, `shop-bad` fails for good, `shop-nap` sleeps for an hour.
+/// An app `shop`: `shop-good` returns, `shop-bad` fails for good, `shop-nap` sleeps for an hour,
+/// `shop-wait` returns when it gets the signal `go`.
 fn app() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/api/inngest", listener.local_addr().unwrap());
@@ -120,7 +121,10 @@ fn answer(mut stream: TcpStream, own: &str) {
             break;
         }
     }
-    reader.read_exact(&mut vec![0; length]).unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    // It knows the step when the signal has come.
+    let waits = first.contains("shop-wait") && !text(&body).contains(&"w".repeat(40));
     let (status, extra, body) = if first.starts_with("PUT") {
         (
             "200 OK",
@@ -133,6 +137,10 @@ fn answer(mut stream: TcpStream, own: &str) {
     } else if first.contains("shop-nap") {
         let nap = json!([{"op": "Sleep", "id": "n".repeat(40), "name": "1h", "displayName": "nap", "opts": {}}]);
         ("206 Partial Content", "", nap)
+    } else if waits {
+        let opts = json!({"signal": "go", "timeout": "1h", "conflict": "fail"});
+        let wait = json!([{"op": "WaitForSignal", "id": "w".repeat(40), "name": "go", "displayName": "go", "opts": opts}]);
+        ("206 Partial Content", "", wait)
     } else {
         ("200 OK", "", json!("done"))
     };
@@ -153,7 +161,7 @@ fn registration(url: &str) -> Value {
                 "runtime": {"type": "http", "url": format!("{url}?fnId=shop-{id}&stepId=step")}}},
         })
     };
-    let functions = ["good", "bad", "nap"].map(function);
+    let functions = ["good", "bad", "nap", "wait"].map(function);
     json!({
         "app_id": "shop", "env": null, "framework": "nodejs", "functions": functions,
         "inspection": {}, "sdk_author": "inngest", "sdk_language": "js", "sdk_version": "4.24.0", "sdk": "js:v4.24.0", "url": url,
@@ -175,7 +183,12 @@ fn apps_functions_events_and_runs_are_handled_from_the_command_line() {
 
     let synced = server.json(&["apps", "sync", &app]);
     assert_eq!(synced[0]["externalId"], "shop");
-    assert_eq!(server.json(&["apps", "list"])[0]["functionCount"], 3);
+    assert_eq!(server.json(&["apps", "list"])[0]["functionCount"], 4);
+    let named = |name| server.json(&["apps", "list", "--name", name]);
+    assert_eq!(
+        (named("HOP")[0]["externalId"].clone(), named("x")),
+        (json!("shop"), json!([]))
+    );
     assert_eq!(server.json(&["apps", "get", "shop"])["url"], json!(app));
     let again = server.json(&["apps", "sync", "shop"]);
     assert_eq!(again[0]["appId"], synced[0]["appId"]);
@@ -248,6 +261,38 @@ fn apps_functions_events_and_runs_are_handled_from_the_command_line() {
         true
     );
     assert_eq!(code(&server.ask(&["apps", "get", "shop"])), Some(3));
+    assert_eq!(server.json(&["apps", "list"]), json!([]));
+    let all = server.json(&["apps", "list", "--archived"]);
+    assert_eq!(all[0]["isArchived"], true);
+}
+
+#[test]
+fn run_that_waits_for_a_signal_is_resumed() {
+    let server = Server::dev();
+    server.json(&["apps", "sync", &app()]);
+    let waiting = server.json(&["functions", "invoke", "shop-wait"]);
+    let run = waiting[0]["runId"].as_str().unwrap();
+    let watch = server
+        .command(&["runs", "watch", run, "--jsonl"])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut watch = watch.unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // The watch tells when the run waits, and not later than that.
+    for line in lines.map_while(Result::ok) {
+        let change: Value = serde_json::from_str(&line).unwrap();
+        if change["run"]["activity"] == "WAITING_FOR_SIGNAL" {
+            break;
+        }
+    }
+    let resumed = server.json(&["runs", "signal", "go", "--data", "[1]", "--wait"]);
+    assert_eq!(resumed["runId"], json!(run));
+    assert_eq!(resumed["status"], "COMPLETED");
+    let steps = &server.json(&["runs", "get", run])["steps"]["nodes"];
+    assert_eq!(steps[0]["output"]["data"], json!([1]), "{steps}");
+    watch.wait().unwrap();
+    let nobody = server.ask(&["runs", "signal", "go"]);
+    assert_eq!(code(&nobody), Some(3), "{nobody:?}");
 }
 
 #[test]

@@ -40,10 +40,18 @@ pub(super) const FUNCTIONS: &[Column] = &[("FUNCTION", "/slug"), ("NAME", "/name
 
 pub(super) async fn run(server: &Server, output: &Output, verb: &AppsVerb) -> Result<(), Failure> {
     match verb {
-        AppsVerb::List { list } => {
+        AppsVerb::List {
+            name,
+            archived,
+            list,
+        } => {
+            let mut filter = json!({"includeArchived": archived});
+            if let Some(name) = name {
+                filter["nameContains"] = json!(name);
+            }
             let path = "/environment/apps";
-            let document = documents::LIST_APPS;
-            let apps = ask::list(server, document, path, json!({}), list.limit).await?;
+            let variables = json!({"filter": filter});
+            let apps = ask::list(server, documents::LIST_APPS, path, variables, list.limit).await?;
             output.list(&apps, LIST)
         }
         AppsVerb::Get { app } => {

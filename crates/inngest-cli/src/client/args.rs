@@ -99,7 +99,7 @@ impl Status {
     }
 }
 
-/// Runs: list, get, watch, cancel, rerun
+/// Runs: list, get, watch, cancel, rerun, signal
 #[derive(Debug, Parser)]
 #[command(name = "runs")]
 pub(crate) struct RunsArgs {
@@ -147,6 +147,17 @@ pub(crate) enum RunsVerb {
         /// Id of the run
         id: String,
         /// Print the changes of the new run until its end
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Resume the run that waits for a signal
+    Signal {
+        /// Name of the signal
+        signal: String,
+        /// Data of the signal, as JSON; `@FILE` reads it from a file, `-` from standard input
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+        /// Print the changes of the run until its end
         #[arg(long)]
         wait: bool,
     },
@@ -277,6 +288,12 @@ pub(crate) struct AppsArgs {
 pub(crate) enum AppsVerb {
     /// Print apps by name
     List {
+        /// Only those with this in their name or in the id given in code
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Also those that were removed
+        #[arg(long)]
+        archived: bool,
         #[command(flatten)]
         list: ListArgs,
     },

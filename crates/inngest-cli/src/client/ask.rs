@@ -191,6 +191,17 @@ pub(crate) fn data(args: &DataArgs) -> Result<Map<String, Value>, Failure> {
 }
 
 fn object(name: &str, given: &str) -> Result<Value, Failure> {
+    match value(name, given)? {
+        value @ Value::Object(_) => Ok(value),
+        _ => Err(Failure::usage(format!("--{name} must be a JSON object"))),
+    }
+}
+
+/// The JSON of a flag: its text, a file, or standard input.
+///
+/// # Errors
+/// `Usage` for what is no JSON or cannot be read.
+pub(crate) fn value(name: &str, given: &str) -> Result<Value, Failure> {
     let unreadable =
         |error: std::io::Error| Failure::usage(format!("--{name} cannot be read: {error}"));
     let mut text = String::new();
@@ -205,11 +216,8 @@ fn object(name: &str, given: &str) -> Result<Value, Failure> {
     } else {
         given.clone_into(&mut text);
     }
-    match serde_json::from_str(&text) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(Failure::usage(format!("--{name} must be a JSON object"))),
-        Err(error) => Err(Failure::usage(format!("--{name} is no JSON: {error}"))),
-    }
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("--{name} is no JSON: {error}")))
 }
 
 #[cfg(test)]

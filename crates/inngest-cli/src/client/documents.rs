@@ -29,6 +29,7 @@ documents! {
     WATCH_RUNS: "WatchRuns" in "watch_runs",
     CANCEL_RUN: "CancelRun" in "cancel_run",
     RERUN_RUN: "RerunRun" in "rerun_run",
+    SEND_SIGNAL: "SendSignal" in "send_signal",
     LIST_EVENTS: "ListEvents" in "list_events",
     GET_EVENT: "GetEvent" in "get_event",
     SEND_EVENTS: "SendEvents" in "send_events",

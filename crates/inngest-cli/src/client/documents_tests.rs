@@ -67,6 +67,7 @@ fn columns_show_what_documents_ask_for() {
         (GET_RUN, "run/waits", runs::WAITS),
         (CANCEL_RUN, "cancelRun/run", runs::CHANGED),
         (RERUN_RUN, "rerunRun/run", runs::CHANGED),
+        (SEND_SIGNAL, "sendSignal/run", runs::CHANGED),
         (INVOKE_FUNCTION, "invokeFunction/run", runs::CHANGED),
         (GET_EVENT, "event/runs/nodes", runs::CHANGED),
         (WATCH_RUNS, "runFeed", runs::WATCHED),

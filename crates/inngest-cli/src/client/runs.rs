@@ -121,6 +121,18 @@ pub(super) async fn run(server: &Server, output: &Output, verb: &RunsVerb) -> Re
             let payload = ask::change(server, documents::RERUN_RUN, input).await?;
             started(server, output, &payload["run"], *wait).await
         }
+        RunsVerb::Signal { signal, data, wait } => {
+            let data = data.as_deref().map(|data| ask::value("data", data));
+            let data = data.transpose()?.unwrap_or_default();
+            let (environment, _) = ask::environment(server).await?;
+            let input = json!({"environmentId": environment, "signal": signal, "data": data});
+            let payload = ask::change(server, documents::SEND_SIGNAL, input).await?;
+            if payload["delivered"] != true {
+                let message = format!("no run waits for the signal `{signal}`");
+                return Err(Failure::new(Exit::NotFound, message));
+            }
+            started(server, output, &payload["run"], *wait).await
+        }
     }
 }
 
