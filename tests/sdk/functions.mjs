@@ -97,6 +97,18 @@ export function functions(sdk, self) {
     });
     return { a, b, c };
   });
+  on("step-inputs", async ({ step, input, note }) => {
+    const a = await step.run("a", () => {
+      note("a");
+      return input.n + 1;
+    });
+    const times = (x, factor) => {
+      note("b", { x, factor });
+      return x * factor;
+    };
+    const b = await step.run("b", times, a, 10);
+    return { a, b, c: await step.run("c", () => b + 1) };
+  });
   on("step-null", async ({ step, note }) => {
     const value = await step.run("a", () => note("a"));
     return { value: value ?? null };

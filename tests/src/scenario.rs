@@ -188,6 +188,11 @@ impl Scenario {
         }
     }
 
+    /// What the events of this scenario carry, unlike those of any other.
+    pub fn marker(&self) -> &str {
+        &self.marker
+    }
+
     /// The shared server.
     pub fn server(&self) -> &'static Server {
         &self.world.server

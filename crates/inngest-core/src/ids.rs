@@ -240,6 +240,11 @@ impl IdSource {
         RunId(self.ulid(now))
     }
 
+    /// A new event id that sorts by the time of `twin`.
+    pub fn event_beside(&self, twin: EventId) -> EventId {
+        EventId(self.ulid(twin.accepted_at()))
+    }
+
     /// A new sync id.
     pub fn sync(&self) -> SyncId {
         SyncId(uuid::Builder::from_random_bytes(self.entropy().to_be_bytes()).into_uuid())

@@ -60,6 +60,8 @@ pub const CONCURRENCY_LIMITS: usize = 2;
 pub const FUNCTIONS_PER_APP: usize = 2_000;
 /// How long the same event id starts no second run of a function.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
+/// Longest key by which a caller marks a request as the same, in bytes.
+pub const REQUEST_KEY_BYTES: usize = 255;
 /// Earliest and latest `ts` of an event: 1980-01-01 and 2100-01-01, in ms.
 pub const EVENT_TS_MIN: i64 = 315_532_800_000;
 /// See [`EVENT_TS_MIN`].

@@ -43,13 +43,11 @@ impl Apps<'_> {
     ) -> Result<Synced, Error> {
         actor.require(Scope::AppsWrite)?;
         if registration.functions.len() > limits::FUNCTIONS_PER_APP {
-            return Err(Error::TooLarge {
+            return Err(Error::OverLimit {
                 code: "too_many_functions",
-                message: format!(
-                    "an app can have {} functions, this one has {}",
-                    limits::FUNCTIONS_PER_APP,
-                    registration.functions.len()
-                ),
+                what: "functions of one app",
+                limit: limits::FUNCTIONS_PER_APP as u64,
+                actual: registration.functions.len() as u64,
             });
         }
         let engine = self.0;

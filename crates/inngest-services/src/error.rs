@@ -24,7 +24,18 @@ pub enum Error {
     /// Input that is well formed but not acceptable.
     #[error("{message}")]
     Invalid { code: &'static str, message: String },
-    /// Over a limit.
+    /// What exists does not allow it.
+    #[error("{message}")]
+    Conflict { code: &'static str, message: String },
+    /// More than a limit allows.
+    #[error("{actual} {what} are more than the limit of {limit}")]
+    OverLimit {
+        code: &'static str,
+        what: &'static str,
+        limit: u64,
+        actual: u64,
+    },
+    /// Over a limit, said in other words.
     #[error("{message}")]
     TooLarge { code: &'static str, message: String },
     /// No credential, or a worthless one.
@@ -83,10 +94,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
-            Self::RunEnded { .. } | Self::Stale { .. } => Kind::Conflict,
+            Self::RunEnded { .. } | Self::Stale { .. } | Self::Conflict { .. } => Kind::Conflict,
             Self::Malformed { .. } => Kind::Malformed,
             Self::Invalid { .. } | Self::Sync { .. } => Kind::Invalid,
-            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::TooLarge { .. } | Self::OverLimit { .. } => Kind::TooLarge,
             Self::Unauthenticated { .. } => Kind::Unauthenticated,
             Self::Denied(_) => Kind::Forbidden,
             Self::Busy => Kind::Limited,
@@ -112,7 +123,9 @@ impl Error {
             Self::Stale { .. } => "stale_dispatch",
             Self::Malformed { code, .. }
             | Self::Invalid { code, .. }
+            | Self::Conflict { code, .. }
             | Self::TooLarge { code, .. }
+            | Self::OverLimit { code, .. }
             | Self::Unauthenticated { code, .. }
             | Self::Sync { code, .. } => code,
             Self::Denied(_) => "forbidden",

@@ -6,13 +6,15 @@ use inngest_core::{
     access::{Actor, Scope},
     event::Event,
     ids::EventId,
+    json::Json,
 };
-use inngest_state::{Commit, NewEvent, Refused, fail_point};
+use inngest_state::{Commit, NewEvent, NewRequest, Refused, fail_point};
 
 use crate::{
     Error,
     engine::{Counters, Engine, TRIES},
-    route::{Cause, drafts_of},
+    requests::{RequestKey, answered, read_id},
+    route::{Cause, drafts_of, key_hash},
 };
 
 /// Events. Made by `Services::events`.
@@ -41,21 +43,78 @@ impl Events<'_> {
                     engine.route(&registry, actor.org, actor.env, event.clone(), true, now)
                 })
                 .collect();
-            if engine.store_events(actor, registry.version, news).await? {
-                return Ok(ids);
+            match engine
+                .store_events(actor, registry.version, news, None)
+                .await?
+            {
+                Stored::Done => return Ok(ids),
+                Stored::Outdated | Stored::Requested(_) => {
+                    engine.registries.reload(actor.env).await?;
+                }
             }
-            engine.registries.reload(actor.env).await?;
         }
         Err(Error::Busy)
     }
 
-    /// Starts one function directly. `event` is the `inngest/function.invoked` event for it.
+    /// Like [`Events::ingest`], for people and programs that are to know what became of each event: of one that started nothing because
+    /// its sender's id had started the same functions before, the id is that of the first. A second request with the same key sends
+    /// nothing.
     ///
     /// # Errors
-    /// `NotFound` when there is no such function; `Busy` when too much waits to be stored.
-    pub async fn invoke(&self, actor: &Actor, slug: &str, event: Event) -> Result<EventId, Error> {
+    /// The store's; `Busy` when too much waits to be stored; `Conflict` with `idempotency_key_reused`.
+    pub async fn send(
+        &self,
+        actor: &Actor,
+        events: Vec<Event>,
+        key: Option<RequestKey>,
+    ) -> Result<Vec<EventId>, Error> {
         actor.require(Scope::EventsSend)?;
         let engine = self.0;
+        if let Some(result) = engine.find_answer(actor, key).await? {
+            return engine
+                .first_of_twins(actor, &events, read_ids(&result)?)
+                .await;
+        }
+        let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        let now = engine.clock.now();
+        for _ in 0..TRIES {
+            let registry = engine.registries.get(actor.env).await?;
+            let route = |event: &Event| {
+                engine.route(&registry, actor.org, actor.env, event.clone(), true, now)
+            };
+            let news: Vec<NewEvent> = events.iter().map(route).collect();
+            let request = key.map(|key| key.remember(actor, ids_body(&ids), now));
+            let stored = engine.store_events(actor, registry.version, news, request);
+            let ids = match stored.await? {
+                Stored::Done => ids,
+                Stored::Requested(result) => read_ids(&answered(result)?)?,
+                Stored::Outdated => {
+                    engine.registries.reload(actor.env).await?;
+                    continue;
+                }
+            };
+            return engine.first_of_twins(actor, &events, ids).await;
+        }
+        Err(Error::Busy)
+    }
+
+    /// Starts one function directly. `event` is the `inngest/function.invoked` event for it. A second request with the same key gets the
+    /// event of the first.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such function; `Busy` when too much waits to be stored; `Conflict` with `idempotency_key_reused`.
+    pub async fn invoke(
+        &self,
+        actor: &Actor,
+        slug: &str,
+        event: Event,
+        key: Option<RequestKey>,
+    ) -> Result<EventId, Error> {
+        actor.require(Scope::EventsSend)?;
+        let engine = self.0;
+        if let Some(result) = engine.find_answer(actor, key).await? {
+            return read_id(&result);
+        }
         let now = engine.clock.now();
         for _ in 0..TRIES {
             let registry = engine.registries.get(actor.env).await?;
@@ -78,13 +137,18 @@ impl Events<'_> {
                 may_exist: true,
                 runs: vec![run],
             };
-            if engine
-                .store_events(actor, registry.version, vec![new])
+            let request = key.map(|key| {
+                let result = Json::string(&event.id.to_string());
+                key.remember(actor, result, now)
+            });
+            match engine
+                .store_events(actor, registry.version, vec![new], request)
                 .await?
             {
-                return Ok(event.id);
+                Stored::Done => return Ok(event.id),
+                Stored::Requested(result) => return read_id(&answered(result)?),
+                Stored::Outdated => drop(engine.registries.reload(actor.env).await?),
             }
-            engine.registries.reload(actor.env).await?;
         }
         Err(Error::Busy)
     }
@@ -114,19 +178,73 @@ impl Events<'_> {
     }
 }
 
+/// What came of storing events.
+enum Stored {
+    Done,
+    /// The functions have changed since: route again.
+    Outdated,
+    /// The request was made before.
+    Requested(Option<Json>),
+}
+
+fn ids_body(ids: &[EventId]) -> Json {
+    let texts: Vec<Json> = ids.iter().map(|id| Json::string(&id.to_string())).collect();
+    Json::array(texts.iter())
+}
+
+fn read_ids(result: &Json) -> Result<Vec<EventId>, Error> {
+    result.items().map(|id| read_id(&id)).collect()
+}
+
 impl Engine {
-    /// Stores routed events. `false` when the functions have changed since: route again. A sender that hangs up meanwhile takes nothing
-    /// along: what is stored is told to the schedule all the same.
+    /// For each event that its sender has given an id, the first event with that id that still counts for one of the functions that it
+    /// triggers; its own id for all others.
+    async fn first_of_twins(
+        &self,
+        actor: &Actor,
+        events: &[Event],
+        mut ids: Vec<EventId>,
+    ) -> Result<Vec<EventId>, Error> {
+        let now = self.clock.now();
+        let registry = self.registries.get(actor.env).await?;
+        let mut keys = Vec::new();
+        for event in events.iter().filter(|event| event.has_own_key()) {
+            let triggered =
+                registry.triggered_by(&event.name, || event.body.to_value(), now.as_millis());
+            let hash = key_hash("event", &event.key);
+            keys.extend(triggered.iter().map(|loaded| (loaded.function.id, hash)));
+        }
+        if keys.is_empty() {
+            return Ok(ids);
+        }
+        let holders = self.store.key_holders(&keys, now).await?;
+        let runs = self.store.find_runs(actor.env, &holders).await?;
+        let started_by: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
+        let mut firsts: HashMap<String, EventId> = HashMap::new();
+        for found in self.store.find_events(actor.env, &started_by).await? {
+            // They come in order of acceptance.
+            firsts.entry(found.key).or_insert(found.id);
+        }
+        for (id, event) in ids.iter_mut().zip(events) {
+            if let Some(first) = firsts.get(&event.key).filter(|_| event.has_own_key()) {
+                *id = *first;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Stores routed events. A sender that hangs up meanwhile takes nothing along: what is stored is told to the schedule all the same.
     async fn store_events(
         self: &Arc<Self>,
         actor: &Actor,
         version: i64,
         events: Vec<NewEvent>,
-    ) -> Result<bool, Error> {
+        request: Option<NewRequest>,
+    ) -> Result<Stored, Error> {
         let (engine, actor) = (self.clone(), actor.clone());
         let storing = self
             .tracker
-            .spawn(async move { engine.store_routed(&actor, version, events).await });
+            .spawn(async move { engine.store_routed(&actor, version, events, request).await });
         storing.await.unwrap_or_else(|error| {
             Err(Error::Internal {
                 what: error.to_string(),
@@ -139,12 +257,14 @@ impl Engine {
         actor: &Actor,
         version: i64,
         events: Vec<NewEvent>,
-    ) -> Result<bool, Error> {
+        request: Option<NewRequest>,
+    ) -> Result<Stored, Error> {
         let drafts = drafts_of(&events);
         let count = events.len();
         let commit = Commit {
             functions_version: Some((actor.env, version)),
             events,
+            request,
             ..Commit::default()
         };
         let env = commit.changed_env();
@@ -158,9 +278,10 @@ impl Engine {
                 Counters::add(&self.counters.events, count - committed.known_events.len());
                 self.announce(&committed, drafts).await;
                 self.schedule(&committed.work).await;
-                Ok(true)
+                Ok(Stored::Done)
             }
-            Err(Refused::FunctionsChanged) => Ok(false),
+            Err(Refused::FunctionsChanged) => Ok(Stored::Outdated),
+            Err(Refused::Requested(result)) => Ok(Stored::Requested(result)),
             Err(Refused::Store(error)) => {
                 // It may have been written all the same, and then the schedule lacks what follows.
                 self.note_failed_commit(&error);

@@ -14,7 +14,7 @@ use inngest_core::{
         retry::RetryPolicy,
     },
     time::Timestamp,
-    wire::call::CallBody,
+    wire::{call::CallBody, memo},
 };
 use inngest_executor::CallRequest;
 use inngest_queue::model::Verdict;
@@ -223,7 +223,7 @@ impl Engine {
             .iter()
             .map(|(_, body)| body.clone())
             .collect();
-        let memos: Vec<(StepId, Json)> = progress
+        let mut memos: Vec<(StepId, Json)> = progress
             .stack
             .iter()
             .filter_map(|step| {
@@ -235,6 +235,11 @@ impl Engine {
                     .map(|memo| (step.clone(), memo))
             })
             .collect();
+        memos.extend(
+            progress
+                .edited()
+                .map(|(step, input)| (step.clone(), memo::input(input))),
+        );
         let request_id = self.ids.ulid(now).to_string();
         let id = work.id.to_string();
         let target = if work.kind == JobKind::RunStep {

@@ -26,6 +26,8 @@ mod programs;
 mod record;
 mod refill;
 mod registry;
+mod requests;
+mod rerun;
 mod resume;
 mod retention;
 mod route;
@@ -72,6 +74,8 @@ pub use live::{
     Update,
 };
 pub use programs::Programs;
+pub use requests::RequestKey;
+pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};

@@ -183,6 +183,11 @@ impl Engine {
                     *held = None;
                     return Ok(Recorded::Replaced);
                 }
+                Err(refused @ Refused::Requested(_)) => {
+                    return Err(Error::Internal {
+                        what: refused.to_string(),
+                    });
+                }
                 Err(Refused::Store(error)) if error.is_outcome_unknown() => {
                     *held = None;
                     self.note_failed_commit(&error);

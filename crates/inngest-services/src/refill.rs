@@ -130,12 +130,16 @@ impl Engine {
         while !stop.is_cancelled() {
             match self.store.delete_expired_keys(self.clock.now(), KEYS).await {
                 Ok(deleted) if deleted >= u64::from(KEYS) => {}
-                Ok(_) => return,
+                Ok(_) => break,
                 Err(error) => {
                     warn!(error = %error, "expired idempotency keys were not deleted");
                     return;
                 }
             }
+        }
+        let now = self.clock.now();
+        if let Err(error) = self.store.delete_expired_requests(now, KEYS).await {
+            warn!(error = %error, "expired keys of requests were not deleted");
         }
     }
 

@@ -9,7 +9,7 @@ use inngest_core::{
     job::{JobKind, Work},
     json::Json,
     limits,
-    run::{RunStatus, progress::Progress},
+    run::{RerunFrom, RunStatus, progress::Progress},
     time::Timestamp,
     wait::{Condition, Wait, WaitKind},
 };
@@ -30,6 +30,8 @@ pub(crate) struct Cause {
     pub(crate) cron: Option<String>,
     /// The first run that this one repeats.
     pub(crate) original: Option<RunId>,
+    /// Where it begins, when it does not begin at its start.
+    pub(crate) rerun: Option<RerunFrom>,
 }
 
 impl Engine {
@@ -113,6 +115,7 @@ impl Engine {
             event_name: event.name.clone(),
             cron: cause.cron,
             original: cause.original,
+            rerun: cause.rerun,
             correlation: cause.correlation,
             rank,
             queued_at: now,
@@ -208,7 +211,7 @@ impl Engine {
     }
 }
 
-fn key_hash(kind: &str, key: &str) -> Uuid {
+pub(crate) fn key_hash(kind: &str, key: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{kind}:{key}").as_bytes())
 }
 
@@ -249,6 +252,7 @@ pub(crate) fn progress_of(run: &NewRun, events: Vec<(EventId, Json)>) -> Progres
         events,
         rank: run.rank,
         correlation: run.correlation.clone(),
+        rerun: run.rerun.clone(),
     }
 }
 

@@ -8,19 +8,17 @@ use inngest_core::{
     job::{JobKind, Work},
     json::Json,
     run::{
-        FailedAttempt, Run, RunStatus, StepKind, StepRecord,
+        FailedAttempt, RerunFrom, Run, RunStatus, StepKind, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
     },
     time::Timestamp,
-    wire::call::memos_body,
+    wire::{call::memos_body, memo},
 };
-use inngest_state::{Commit, NewRun, Refused};
 
 use crate::{
     Error,
-    engine::{Engine, TRIES},
+    engine::Engine,
     record::{Record, Recorded},
-    route::{Cause, progress_of},
 };
 
 /// Most runs that are listed for a set of events.
@@ -254,73 +252,6 @@ impl Runs<'_> {
         }
     }
 
-    /// Starts a new run of the same function with the same events.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such run, or its function is archived.
-    pub async fn rerun(&self, actor: &Actor, id: RunId) -> Result<Run, Error> {
-        actor.require(Scope::RunsWrite)?;
-        let engine = self.0;
-        let old = self.get(actor, id).await?;
-        let events = engine.store.find_events(actor.env, &old.events).await?;
-        let by_id: HashMap<EventId, _> = events.iter().map(|event| (event.id, event)).collect();
-        let first = old.events.first().and_then(|id| by_id.get(id)).copied();
-        let first = first.ok_or_else(|| Error::NotFound {
-            what: "event",
-            id: id.to_string(),
-        })?;
-        for _ in 0..TRIES {
-            let now = engine.clock.now();
-            let registry = engine.registries.get(actor.env).await?;
-            let loaded = registry.by_id(old.function);
-            let loaded = loaded.ok_or_else(|| Error::NotFound {
-                what: "function",
-                id: old.function.to_string(),
-            })?;
-            let cause = Cause {
-                original: Some(old.original.unwrap_or(old.id)),
-                cron: old.cron.clone(),
-                correlation: None,
-            };
-            let draft = engine.draft_run(actor.org, actor.env, loaded, first, cause, now);
-            let run = NewRun {
-                events: old.events.clone(),
-                ..draft
-            };
-            let bodies = run
-                .events
-                .iter()
-                .filter_map(|id| by_id.get(id).map(|event| (*id, event.body.clone())))
-                .collect();
-            let progress = progress_of(&run, bodies);
-            let new = run.id;
-            let commit = Commit {
-                functions_version: Some((actor.env, registry.version)),
-                runs: vec![run],
-                ..Commit::default()
-            };
-            match engine.commit(commit).await {
-                Ok(committed) => {
-                    engine.announce(&committed, vec![progress]).await;
-                    engine.schedule(&committed.work).await;
-                    return self.get(actor, new).await;
-                }
-                Err(Refused::FunctionsChanged) => drop(engine.registries.reload(actor.env).await?),
-                Err(Refused::Store(error)) => {
-                    // It may have been written all the same, and then the schedule lacks what follows.
-                    engine.note_left_out();
-                    return Err(error.into());
-                }
-                Err(refused) => {
-                    return Err(Error::Internal {
-                        what: refused.to_string(),
-                    });
-                }
-            }
-        }
-        Err(Error::Busy)
-    }
-
     /// The events of a run as its app sees them.
     ///
     /// # Errors
@@ -349,12 +280,20 @@ impl Runs<'_> {
     /// `NotFound` when there is no such run.
     pub async fn memos_of(&self, actor: &Actor, id: RunId) -> Result<Json, Error> {
         actor.require(Scope::Execute)?;
-        self.get(actor, id).await?;
+        let run = self.get(actor, id).await?;
         let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
-        let memos: Vec<(StepId, Json)> = steps
+        let mut memos: Vec<(StepId, Json)> = steps
             .into_iter()
             .filter_map(|step| step.memo.map(|memo| (step.step, memo)))
             .collect();
+        if let Some(RerunFrom {
+            step,
+            input: Some(input),
+        }) = run.rerun
+            && memos.iter().all(|(ended, _)| *ended != step)
+        {
+            memos.push((step, memo::input(&input)));
+        }
         Ok(memos_body(&memos))
     }
 }

@@ -15,8 +15,9 @@ use sea_orm::{
 use crate::{
     Error, Store,
     entity::{app, environment, function, sync},
-    rows::{WORK_COLUMNS, bytes, ms, optional_ms, work_values},
+    rows::{WORK_COLUMNS, bytes, json, ms, optional_ms, work_values},
     sql::{execute_in, insert_rows},
+    write::get,
 };
 
 /// What one sync changes. All of it is written, or nothing.
@@ -182,6 +183,27 @@ impl Store {
             .await
             .map_err(Error::on("functions"))?;
         rows.into_iter().map(Function::try_from).collect()
+    }
+
+    /// The configuration that a version of a function was registered with.
+    pub async fn find_function_config(
+        &self,
+        env: EnvId,
+        id: FunctionId,
+        version: u32,
+    ) -> Result<Option<Json>, Error> {
+        let sql = "SELECT config FROM function_versions WHERE function_id = $1 AND version = $2 AND env_id = $3";
+        let values: [Value; 3] = [
+            id.raw().into(),
+            i32::try_from(version).unwrap_or(i32::MAX).into(),
+            env.raw().into(),
+        ];
+        let conn = self.reader();
+        let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+        let row = conn.query_one_raw(statement).await;
+        row.map_err(Error::on("function_versions"))?
+            .map(|row| get(&row, "function_versions", "config").map(json))
+            .transpose()
     }
 
     /// The function of this slug, one that is not archived first.

@@ -134,6 +134,7 @@ async fn commit_leaves_one_row_with_each_thing_once() {
 async fn what_was_refused_or_known_already_leaves_nothing() {
     on_each(async |store| {
         store.must(start(1)).await;
+        settled(&store).await;
         let begin = store.log_end().await.unwrap();
         let refused = Commit {
             run: Some(change(1, 9)),
@@ -290,6 +291,7 @@ async fn old_rows_go_and_who_has_not_read_them_is_told() {
         store
             .behind("UPDATE change_log SET at = at - 7200000, slot = CASE WHEN txid = 0 THEN 0 ELSE (slot + 2) % 4 END")
             .await;
+        settled(&store).await;
         let read = store.log_end().await.unwrap();
         store.must(start(3)).await;
         store.trim_change_log().await.unwrap();

@@ -5,11 +5,13 @@ use inngest_core::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
     json::Json,
-    run::{RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
+    run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
     time::Timestamp,
     wait::Wait,
 };
 use uuid::Uuid;
+
+use crate::requests::NewRequest;
 
 /// The rows of one run or one request. All of it is written, or nothing.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,10 @@ pub struct Commit {
     pub events: Vec<NewEvent>,
     /// New runs that no new event starts.
     pub runs: Vec<NewRun>,
+    /// New events that only the runs of this commit are to see: they are stored, and neither start nor resume anything.
+    pub edited_events: Vec<NewEvent>,
+    /// What makes a second commit for the same request no second effect.
+    pub request: Option<NewRequest>,
     /// New waits.
     pub waits: Vec<Wait>,
     /// Waits to give up, if they are still there.
@@ -178,6 +184,8 @@ pub struct NewRun {
     pub cron: Option<String>,
     /// The run that it repeats.
     pub original: Option<RunId>,
+    /// Where it begins, when it does not begin at its start.
+    pub rerun: Option<RerunFrom>,
     /// Who waits for it.
     pub correlation: Option<String>,
     /// See `Work::rank`.
@@ -230,6 +238,9 @@ pub enum Refused {
     /// Somebody else waits for this signal.
     #[error("another run waits for this signal")]
     SignalTaken,
+    /// A request of this actor has been made before with the same key: what it has led to, unless it asked for something else.
+    #[error("a request with this key was made before")]
+    Requested(Option<Json>),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] crate::Error),
@@ -260,6 +271,8 @@ impl Commit {
             + self.waits.len()
             + self.look_again.len()
             + self.match_again.len()
+            + self.edited_events.len()
+            + usize::from(self.request.is_some())
             + 2
     }
 }

@@ -37,6 +37,7 @@ mod migrate;
 mod open;
 mod partitions;
 mod pool;
+mod requests;
 mod retention;
 mod rows;
 mod runs;
@@ -71,6 +72,8 @@ mod pages_tests;
 mod partitions_tests;
 #[cfg(test)]
 mod pool_tests;
+#[cfg(test)]
+mod requests_tests;
 #[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
@@ -107,6 +110,7 @@ pub use matching::Matcher;
 pub use migrate::Migrate;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
+pub use requests::NewRequest;
 pub use retention::{Expired, Keeping, Turn};
 pub use runs::LoadedRun;
 pub use secrets::SealedSecret;

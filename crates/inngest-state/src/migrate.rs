@@ -87,6 +87,7 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     migration!("20261125000203_partitions", "20261122000100_engine"),
     migration!("20261125000300_secrets", "20261122000100_engine"),
     migration!("20261126000400_change_log", "20261122000100_engine"),
+    migration!("20261126000420_operations", "20261122000100_engine"),
     migration!("20261126000440_objects", "20261122000100_engine"),
 ];
 

@@ -6,7 +6,7 @@ use inngest_core::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
-    run::{Ended, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus},
+    run::{Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus},
     time::Timestamp,
     wait::{Wait, WaitKind},
 };
@@ -168,6 +168,7 @@ impl TryFrom<run::Model> for Run {
             event_name: row.event_name,
             cron: row.cron,
             original: row.original_id.map(|id| RunId::from_raw(ulid_of(id))),
+            rerun: rerun_of(row.id, row.rerun_step.as_deref(), row.rerun_input)?,
             correlation: row.correlation,
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),
@@ -177,6 +178,18 @@ impl TryFrom<run::Model> for Run {
             }),
         })
     }
+}
+
+/// The step at which a run begins that repeats another one.
+pub(crate) fn rerun_of(
+    run: Uuid,
+    step: Option<&str>,
+    input: Option<Vec<u8>>,
+) -> Result<Option<RerunFrom>, Error> {
+    let Some(step) = step else { return Ok(None) };
+    let step = StepId::parse(step).map_err(|_| bad("runs", run, "rerun_step"))?;
+    let input = input.map(json);
+    Ok(Some(RerunFrom { step, input }))
 }
 
 impl TryFrom<step::Model> for StepRecord {

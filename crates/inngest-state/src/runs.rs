@@ -17,7 +17,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use crate::{
     Error, Store,
     entity::{failed_attempt, run, step, wait, work},
-    rows::{event_uuid, events_of, json, run_uuid, time, ulid_of},
+    rows::{event_uuid, events_of, json, rerun_of, run_uuid, time, ulid_of},
 };
 
 /// A run read whole, to go on with it.
@@ -268,6 +268,7 @@ impl Store {
             events,
             rank: row.rank,
             correlation: row.correlation,
+            rerun: rerun_of(row.id, row.rerun_step.as_deref(), row.rerun_input)?,
         };
         Ok(Some(LoadedRun { progress, work }))
     }

@@ -106,6 +106,7 @@ pub(crate) fn new_run(number: u64) -> NewRun {
         event_name: "shop/order".to_owned(),
         cron: None,
         original: None,
+        rerun: None,
         correlation: None,
         rank: 0,
         queued_at: id.scheduled_at(),
@@ -294,6 +295,7 @@ pub(crate) fn verdict(outcome: &Result<Committed, Refused>) -> &'static str {
         Err(Refused::RunChanged) => "RunChanged",
         Err(Refused::FunctionsChanged) => "FunctionsChanged",
         Err(Refused::SignalTaken) => "SignalTaken",
+        Err(Refused::Requested(_)) => "Requested",
         Err(Refused::Store(_)) => "Store",
     }
 }

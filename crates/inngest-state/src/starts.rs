@@ -2,17 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use inngest_core::ids::{FunctionId, RunId};
+use inngest_core::{
+    ids::{FunctionId, RunId},
+    time::Timestamp,
+};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use uuid::Uuid;
 
 use crate::{
-    Error,
+    Error, Store,
     commit::{Commit, Committed, NewEvent, NewRun},
     rows::{run_uuid, ulid_of},
     sql::{insert_returning, insert_rows, select_tuples},
     write::get,
 };
+
+impl Store {
+    /// The runs that hold these keys at `now`, in any order. A key belongs to a function, and with it to a tenant.
+    pub async fn key_holders(
+        &self,
+        keys: &[(FunctionId, Uuid)],
+        now: Timestamp,
+    ) -> Result<Vec<RunId>, Error> {
+        let tuples: Vec<Vec<Value>> = keys
+            .iter()
+            .map(|(function, hash)| vec![function.raw().into(), (*hash).into()])
+            .collect();
+        let before = "SELECT run_id, expires_at FROM idempotency WHERE (function_id, key_hash) IN";
+        let rows = select_tuples(self.reader(), before, &tuples, "").await;
+        let mut holders = Vec::new();
+        for row in rows.map_err(Error::on("idempotency"))? {
+            let expires_at: i64 = get(&row, "idempotency", "expires_at")?;
+            if expires_at > now.as_millis() {
+                let run = ulid_of(get(&row, "idempotency", "run_id")?);
+                holders.push(RunId::from_raw(run));
+            }
+        }
+        Ok(holders)
+    }
+}
 
 /// The runs that really start: those of new events, and whose keys are free.
 pub(crate) async fn choose_runs<'a>(

@@ -20,7 +20,7 @@ use crate::{
     Error, Matcher,
     change_log::Changes,
     commit::{Commit, Committed, NewEvent, NewRun, Refused, StepChange},
-    details, matching,
+    details, matching, requests,
     rows::{
         WAIT_COLUMNS, WORK_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid,
         ulid_of, wait_values, work_values,
@@ -46,6 +46,7 @@ pub(crate) async fn write(
         functions,
     } = judge(tx, commits).await?;
     signals::take_signals(tx, commits, &mut verdicts).await?;
+    requests::take_requests(tx, commits, &mut verdicts).await?;
     let holds = |index: usize| verdicts[index].is_none();
     let good: Vec<(usize, &Commit)> = commits
         .iter()
@@ -55,6 +56,7 @@ pub(crate) async fn write(
     let mut outcomes: Vec<Committed> = commits.iter().map(|_| Committed::default()).collect();
 
     let fresh = store_events(tx, &good, &mut outcomes).await?;
+    store_edited_events(tx, &good).await?;
     let started = starts::choose_runs(tx, &good, &fresh, &mut outcomes).await?;
     change_runs(tx, &good).await?;
     drop_rows(tx, &good, &mut outcomes).await?;
@@ -323,6 +325,20 @@ async fn store_events<'a>(
     Ok(offered)
 }
 
+/// Stores the events that nothing but the runs of their commit is to see.
+async fn store_edited_events(
+    tx: &DatabaseTransaction,
+    good: &[(usize, &Commit)],
+) -> Result<(), Error> {
+    let edited = good
+        .iter()
+        .flat_map(|(index, commit)| commit.edited_events.iter().map(|event| (*index, event)));
+    let head = "events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
+    insert_rows(tx, head, KEEP_FIRST, event_rows(edited.collect()))
+        .await
+        .map_err(Error::on("events"))
+}
+
 /// In the order of their ids, in which every transaction inserts.
 fn event_rows(mut events: Vec<(usize, &NewEvent)>) -> Vec<Vec<Value>> {
     events.sort_unstable_by_key(|(_, new)| new.event.id);
@@ -505,11 +521,21 @@ async fn store_runs(tx: &DatabaseTransaction, started: &[(usize, &NewRun)]) -> R
                 false.into(),
                 ms(run.queued_at),
                 Value::from(run.status.is_ended().then_some(run.queued_at.as_millis())),
+                run.rerun
+                    .as_ref()
+                    .map(|rerun| rerun.step.as_str().to_owned())
+                    .into(),
+                Value::from(
+                    run.rerun
+                        .as_ref()
+                        .and_then(|rerun| rerun.input.as_ref())
+                        .map(|input| input.as_bytes().to_vec()),
+                ),
             ]
         })
         .collect();
     let head = "runs (id, org_id, env_id, app_id, function_id, function_version, status, skip_reason, event_id, event_name, more_events, \
-                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at)";
+                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input)";
     insert_rows(tx, head, "", rows)
         .await
         .map_err(Error::on("runs"))

@@ -10,6 +10,8 @@ scenarios! {
         a_run_shows_its_steps_in_order
         a_run_shows_why_it_failed
         a_rerun_from_the_start_is_a_new_run;
+    js:
+        a_rerun_from_a_step_keeps_what_came_before_and_takes_other_arguments;
     ts4:
         an_event_shows_its_runs
         a_waiting_run_shows_what_it_waits_for
@@ -55,6 +57,26 @@ fn a_run_shows_why_it_failed(s: &Scenario) {
     assert_eq!(step["status"], "FAILED");
     assert_eq!(step["attemptCount"], 2);
     assert_eq!(step["error"]["message"], "step boom");
+}
+
+fn a_rerun_from_a_step_keeps_what_came_before_and_takes_other_arguments(s: &Scenario) {
+    let first = s.send("step-inputs", json!({ "n": 1 })).ended();
+    assert_eq!(first.output, json!({ "a": 2, "b": 20, "c": 21 }));
+    let query = "query ($id: ID!) { run(id: $id) { steps { nodes { name stepId } } } }";
+    let shown = s.server().graphql(query, &json!({ "id": first.id }));
+    let b = &shown["run"]["steps"]["nodes"][1];
+    assert_eq!(b["name"], "b");
+    let from = json!({ "step": { "stepId": b["stepId"], "input": [7, 3] } });
+    let input = json!({ "runId": first.id, "from": from, "idempotencyKey": s.marker() });
+    let rerun = || s.server().graphql(RERUN, &json!({ "input": input }));
+    let answer = rerun();
+    assert_eq!(answer["rerunRun"]["errors"], json!([]));
+    assert_eq!(rerun(), answer, "the same request starts no second run");
+    let id = answer["rerunRun"]["run"]["runId"].as_str();
+    let again = s.server().ended(id.unwrap_or_default());
+    assert_eq!(again.output, json!({ "a": 2, "b": 21, "c": 22 }));
+    assert_eq!(s.notes(), ["a", "b", "b"], "step a ran once");
+    assert_eq!(s.journal()[2]["data"], json!({ "x": 7, "factor": 3 }));
 }
 
 fn a_rerun_from_the_start_is_a_new_run(s: &Scenario) {

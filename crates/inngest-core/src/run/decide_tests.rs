@@ -56,6 +56,7 @@ pub(super) fn new_run(version: i32) -> Progress {
         events: vec![(EventId::from_raw(ulid::Ulid::from_parts(1, 1)), json("{}"))],
         rank: 0,
         correlation: None,
+        rerun: None,
     }
 }
 

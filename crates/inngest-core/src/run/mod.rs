@@ -12,7 +12,7 @@ pub mod trace;
 
 use crate::{
     event::FUNCTION_INVOKED,
-    ids::{AppId, EventId, FunctionId, RunId},
+    ids::{AppId, EventId, FunctionId, RunId, StepId},
     json::Json,
     time::Timestamp,
 };
@@ -44,6 +44,8 @@ pub struct Run {
     pub cron: Option<String>,
     /// The first run that this one repeats.
     pub original: Option<RunId>,
+    /// Where it begins, when it does not begin at its start.
+    pub rerun: Option<RerunFrom>,
     /// Who waits for its result: `<run id>.<step id>`.
     pub correlation: Option<String>,
     /// When it was scheduled.
@@ -99,6 +101,15 @@ impl Run {
     }
 }
 
+/// The step at which a run begins that repeats another one. The results of what had ended before it are the other run's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RerunFrom {
+    /// The step.
+    pub step: StepId,
+    /// Its arguments, a list, in place of those that the code gives it.
+    pub input: Option<Json>,
+}
+
 /// The end of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
@@ -114,7 +125,7 @@ pub struct StepRecord {
     /// The run.
     pub run: RunId,
     /// The hashed id.
-    pub step: crate::ids::StepId,
+    pub step: StepId,
     /// The display name.
     pub name: String,
     /// What it does.

@@ -6,7 +6,7 @@ use crate::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WorkId},
     job::JobKind,
     json::Json,
-    run::{RunStatus, StepKind, StepStatus},
+    run::{RerunFrom, RunStatus, StepKind, StepStatus},
     time::Timestamp,
 };
 
@@ -50,6 +50,8 @@ pub struct Progress {
     pub rank: i64,
     /// Who waits for the result.
     pub correlation: Option<String>,
+    /// Where the run begins, when it repeats another one from a step.
+    pub rerun: Option<RerunFrom>,
 }
 
 /// One step of a run in the middle of its life.
@@ -77,7 +79,8 @@ impl Progress {
             .filter_map(|step| step.memo.as_ref())
             .map(Json::len)
             .sum();
-        events + memos
+        let input = self.rerun.as_ref().and_then(|rerun| rerun.input.as_ref());
+        events + memos + input.map_or(0, Json::len)
     }
 
     /// A rough size in memory, for the bounds of a cache.
@@ -100,6 +103,13 @@ impl Progress {
         self.steps
             .get(step)
             .is_some_and(|state| state.status.is_ended())
+    }
+
+    /// The step that is given other arguments than its own, with these, until it has ended.
+    pub fn edited(&self) -> Option<(&StepId, &Json)> {
+        let rerun = self.rerun.as_ref()?;
+        let input = rerun.input.as_ref()?;
+        (!self.has_ended(&rerun.step)).then_some((&rerun.step, input))
     }
 
     /// Whether anything but `except` is outstanding, so that the run will move again by itself.

@@ -31,6 +31,7 @@ fn run(status: RunStatus, started: Option<i64>, ended: Option<i64>) -> Run {
         event_name: "go".into(),
         cron: None,
         original: None,
+        rerun: None,
         correlation: None,
         queued_at: at(0),
         started_at: started.map(at),

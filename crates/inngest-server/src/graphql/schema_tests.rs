@@ -6,8 +6,8 @@ use super::*;
 
 fn introspected() -> Value {
     let query = "{ __schema { queryType { name } mutationType { name } subscriptionType { name } types { kind name description
-        fields(includeDeprecated: true) { name description args { name description type { kind ofType { name } } } type { kind name ofType { kind name } } }
-        inputFields { name description } enumValues(includeDeprecated: true) { name description } } } }";
+        fields(includeDeprecated: true) { name description args { name description type { kind ofType { name } } } type { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }
+        possibleTypes { name } inputFields { name description } enumValues(includeDeprecated: true) { name description } } } }";
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -103,7 +103,34 @@ fn mutations_take_one_input_and_return_one_payload() {
             format!("{capital}Payload"),
             "{name}"
         );
+        let payload = own_types(&schema)
+            .find(|kind| kind["name"] == format!("{capital}Payload"))
+            .unwrap();
+        let errors = members(payload, "fields")
+            .iter()
+            .find(|field| field["name"] == "errors")
+            .unwrap();
+        let user_error = serde_json::json!({"kind": "INTERFACE", "name": "UserError"});
+        let each = serde_json::json!({"kind": "NON_NULL", "name": null, "ofType": user_error});
+        let list = serde_json::json!({"kind": "LIST", "name": null, "ofType": each});
+        assert_eq!(errors["type"]["kind"], "NON_NULL", "{name}");
+        assert_eq!(errors["type"]["ofType"], list, "{name}");
     }
+    let user_error = own_types(&schema)
+        .find(|kind| kind["name"] == "UserError")
+        .unwrap();
+    let mut kinds: Vec<&str> = members(user_error, "possibleTypes")
+        .iter()
+        .map(|kind| kind["name"].as_str().unwrap())
+        .collect();
+    kinds.sort_unstable();
+    let known = [
+        "ConflictError",
+        "LimitExceededError",
+        "NotFoundError",
+        "ValidationError",
+    ];
+    assert_eq!(kinds, known);
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub(crate) async fn invoke(
     )
     .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
     let _room = body.into_room();
-    let id = state.services.events().invoke(&actor, &slug, event).await?;
+    let id = state
+        .services
+        .events()
+        .invoke(&actor, &slug, event, None)
+        .await?;
     Ok(super::json(
         StatusCode::OK,
         json!({"id": id.to_string(), "status": 200})

@@ -44,7 +44,7 @@ pub(crate) async fn send(
     let run = state
         .services
         .signals()
-        .send(&actor, &name, data)
+        .send(&actor, &name, data, None)
         .await
         .map_err(|error: Error| match error.kind() {
             Kind::NotFound => SdkError::new(StatusCode::NOT_FOUND, error.code(), "No signal found"),

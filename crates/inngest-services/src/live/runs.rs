@@ -332,6 +332,7 @@ mod tests {
             event_name: "e".into(),
             cron: None,
             original: None,
+            rerun: None,
             correlation: None,
             queued_at: NOW,
             started_at: None,

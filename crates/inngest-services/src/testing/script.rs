@@ -146,7 +146,9 @@ impl<'a> Script<'a> {
     }
 
     fn find(&mut self, id: &str, op: Value, body: Option<Body>) -> Result<Value, Flow> {
-        if let Some(memo) = self.call.body["steps"].get(id) {
+        let memo = self.call.body["steps"].get(id);
+        // Arguments for a step that is to run, in place of its own, are no result.
+        if let Some(memo) = memo.filter(|memo| memo.get("input").is_none()) {
             return Ok(memo.clone());
         }
         if self.found.iter().all(|found| found.id != id) {

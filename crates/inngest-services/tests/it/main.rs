@@ -12,6 +12,8 @@ mod live;
 mod processes;
 mod programs;
 mod races;
+mod requests;
+mod reruns;
 mod retention;
 mod retries;
 mod stale;

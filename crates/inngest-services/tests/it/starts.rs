@@ -152,23 +152,3 @@ async fn failed_run_starts_what_listens_for_failures_and_that_does_not_echo() {
     let statuses: Vec<_> = fixture.runs().await.iter().map(|run| run.status).collect();
     assert_eq!(statuses, [RunStatus::Failed, RunStatus::Failed]);
 }
-
-#[tokio::test]
-async fn rerun_repeats_a_run_with_the_same_event() {
-    let (fixture, app) = with_function(on("go")).await;
-    let event = fixture
-        .send_event(json!({"name": "go", "id": "same", "data": {"n": 7}}))
-        .await;
-    fixture.settle().await;
-    let first = fixture.run_of(event).await;
-    let services = fixture.services();
-    let again = services
-        .runs()
-        .rerun(&inngest_core::access::Actor::dev(), first.id)
-        .await
-        .unwrap();
-    fixture.settle().await;
-    assert_eq!(again.original, Some(first.id));
-    assert_completed(&fixture.run(again.id).await, json!({"n": 7}));
-    assert_eq!(app.calls().len(), 2);
-}

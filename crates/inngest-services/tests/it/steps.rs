@@ -277,7 +277,7 @@ async fn signal_goes_to_the_run_that_waits_for_it_once() {
     let send = || async {
         services
             .signals()
-            .send(&Actor::dev(), "approval", data.clone())
+            .send(&Actor::dev(), "approval", data.clone(), None)
             .await
     };
     let run = fixture.run_of(event).await;

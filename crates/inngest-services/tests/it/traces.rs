@@ -55,7 +55,10 @@ async fn what_steps_asked_for_outlives_their_waits() {
     assert_eq!(gone.kind(), Kind::NotFound);
     fixture.advance(HOUR).await;
     fixture.settle().await;
-    let signalled = services.signals().send(&actor, "go-on", Json::null()).await;
+    let signalled = services
+        .signals()
+        .send(&actor, "go-on", Json::null(), None)
+        .await;
     assert_eq!(signalled.unwrap(), run);
     fixture.settle().await;
 

@@ -78,7 +78,7 @@ async fn check(options: Options) {
         let services = fixture.services();
         if services
             .signals()
-            .send(&Actor::dev(), "approval", approval)
+            .send(&Actor::dev(), "approval", approval, None)
             .await
             .is_ok()
         {

@@ -29,6 +29,8 @@ pub struct Model {
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
     pub output: Option<Vec<u8>>,
+    pub rerun_step: Option<String>,
+    pub rerun_input: Option<Vec<u8>>,
 }
 
 /// No relations: rows are joined by the services that need them.

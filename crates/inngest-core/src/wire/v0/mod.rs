@@ -144,6 +144,7 @@ mod tests {
             event_name: "a/b".into(),
             cron: None,
             original: None,
+            rerun: None,
             correlation: None,
             queued_at: Timestamp::default(),
             started_at: None,

@@ -41,6 +41,7 @@ fn run(status: RunStatus) -> Run {
         event_name: "go".into(),
         cron: None,
         original: None,
+        rerun: None,
         correlation: None,
         queued_at: at(0),
         started_at: (status != RunStatus::Queued).then(|| at(1)),

@@ -5,7 +5,7 @@ use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 use inngest_core::{
     ids::{EventId, FunctionId},
     json::Json,
-    wire,
+    limits, wire,
 };
 
 use crate::graphql::{
@@ -13,6 +13,7 @@ use crate::graphql::{
     error::failed,
     ids::{self, GlobalId},
     loaders::{RunsOf, load},
+    mutation::request_key,
     objects::{
         environment::EnvironmentObject, event::EventObject, run::RunObject, user_error::UserError,
     },
@@ -29,6 +30,8 @@ struct SendEventsInput {
     environment_id: ID,
     /// The events, at most ApiLimits.maxEventsPerRequest.
     events: Vec<EventInput>,
+    /// Repeating the call with the same key within 24 hours returns the first result.
+    idempotency_key: Option<String>,
 }
 
 /// One event.
@@ -88,6 +91,8 @@ struct InvokeFunctionInput {
     data: Option<JsonScalar>,
     /// User object.
     user: Option<JsonScalar>,
+    /// Repeating the call with the same key within 24 hours returns the first run.
+    idempotency_key: Option<String>,
 }
 
 /// Result of invokeFunction.
@@ -110,6 +115,8 @@ struct SendSignalInput {
     signal: String,
     /// Value the wait returns.
     data: Option<JsonScalar>,
+    /// Repeating the call with the same key within 24 hours returns the first result.
+    idempotency_key: Option<String>,
 }
 
 /// Result of sendSignal.
@@ -141,6 +148,11 @@ impl EventMutations {
             errors: vec![error],
             ..SendEventsPayload::default()
         };
+        let (given, limit) = (input.events.len(), limits::EVENTS_PER_REQUEST);
+        if given > limit {
+            let path = ["input", "events"];
+            return Ok(refused(UserError::too_many("events", limit, given, &path)));
+        }
         let events = match wire::event::parse_events(
             body.as_bytes(),
             None,
@@ -161,7 +173,12 @@ impl EventMutations {
         if events.is_empty() {
             return Ok(SendEventsPayload::default());
         }
-        match asking.services.events().ingest(&asking.actor, events).await {
+        let sent = async {
+            let key = request_key(ctx, input.idempotency_key.as_deref())?;
+            let (actor, services) = (&asking.actor, &asking.services);
+            services.events().send(actor, events, key).await
+        };
+        match sent.await {
             Ok(ids) => {
                 let stored = stored(ctx, asking, &ids).await?;
                 Ok(SendEventsPayload {
@@ -227,12 +244,15 @@ impl EventMutations {
                 )));
             }
         };
-        match asking
-            .services
-            .events()
-            .invoke(&asking.actor, &function.slug, event)
-            .await
-        {
+        let invoked = async {
+            let key = request_key(ctx, input.idempotency_key.as_deref())?;
+            let (actor, services) = (&asking.actor, &asking.services);
+            services
+                .events()
+                .invoke(actor, &function.slug, event, key)
+                .await
+        };
+        match invoked.await {
             Ok(id) => {
                 let event = stored(ctx, asking, &[id]).await?.pop();
                 let run = load(ctx, RunsOf(id))
@@ -263,12 +283,15 @@ impl EventMutations {
         let asking = asking(ctx);
         EnvironmentObject::check(asking, &input.environment_id)?;
         let data = input.data.map_or_else(Json::null, |data| data.0);
-        match asking
-            .services
-            .signals()
-            .send(&asking.actor, &input.signal, data)
-            .await
-        {
+        let sent = async {
+            let key = request_key(ctx, input.idempotency_key.as_deref())?;
+            let (actor, services) = (&asking.actor, &asking.services);
+            services
+                .signals()
+                .send(actor, &input.signal, data, key)
+                .await
+        };
+        match sent.await {
             Ok(run) => {
                 let run = asking
                     .services

@@ -302,6 +302,11 @@ impl RunObject {
         }
     }
 
+    /// Hashed id of the step the rerun began at.
+    async fn rerun_from_step(&self) -> Option<&str> {
+        self.0.rerun.as_ref().map(|rerun| rerun.step.as_str())
+    }
+
     /// The run it repeats.
     #[graphql(complexity = "10 + child_complexity")]
     async fn rerun_of(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {

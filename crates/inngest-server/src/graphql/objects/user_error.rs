@@ -4,7 +4,13 @@ use async_graphql::{Enum, Error, ID, Interface, SimpleObject};
 
 use inngest_services::{Error as ServiceError, Kind};
 
-use crate::graphql::error::as_error;
+use inngest_core::json::Json;
+
+use crate::graphql::{
+    error::as_error,
+    objects::node::Node,
+    scalars::{JsonScalar, Long},
+};
 
 /// An expected failure of a mutation, reported in the payload instead of the top-level errors list.
 #[derive(Interface)]
@@ -29,6 +35,7 @@ pub(crate) enum UserError {
     Validation(ValidationError),
     NotFound(NotFoundError),
     Conflict(ConflictError),
+    LimitExceeded(LimitExceededError),
 }
 
 /// An input value was well-formed GraphQL but not acceptable.
@@ -40,6 +47,8 @@ pub(crate) struct ValidationError {
     message: String,
     /// Path of the offending input field.
     path: Vec<String>,
+    /// Extra machine-readable facts: the reason, as the word that REST's `code` is.
+    details: Option<JsonScalar>,
 }
 
 /// The object named by the input does not exist or is not visible to the caller.
@@ -64,6 +73,23 @@ pub(crate) struct ConflictError {
     message: String,
     /// Path of the offending input field.
     path: Vec<String>,
+    /// The object in its present state, where it has one that a client did not know of.
+    current: Option<Box<Node>>,
+}
+
+/// A configured limit would be exceeded.
+#[derive(SimpleObject)]
+pub(crate) struct LimitExceededError {
+    /// Always LIMIT_EXCEEDED.
+    code: UserErrorCode,
+    /// Sentence for a human.
+    message: String,
+    /// Path of the offending input field.
+    path: Vec<String>,
+    /// The limit in force.
+    limit: Long,
+    /// The value that would have resulted.
+    actual: Long,
 }
 
 /// Codes of expected mutation failures; clients must tolerate unknown values.
@@ -75,6 +101,10 @@ pub(crate) enum UserErrorCode {
     NotFound,
     /// Run has already ended.
     AlreadyEnded,
+    /// Run state needed for a rerun is gone or the step is unknown.
+    NotRerunnable,
+    /// The idempotency key was used before with different input.
+    IdempotencyMismatch,
     /// A configured limit would be exceeded.
     LimitExceeded,
     /// The app URL did not answer.
@@ -91,7 +121,31 @@ impl UserError {
             code: UserErrorCode::InvalidValue,
             message: message.into(),
             path: owned(path),
+            details: None,
         })
+    }
+
+    /// Too many entries in a list of the input.
+    pub(crate) fn too_many(what: &str, limit: usize, actual: usize, path: &[&str]) -> Self {
+        Self::LimitExceeded(LimitExceededError {
+            code: UserErrorCode::LimitExceeded,
+            message: format!("{actual} {what} are more than the limit of {limit}"),
+            path: owned(path),
+            limit: Long(limit as u64),
+            actual: Long(actual as u64),
+        })
+    }
+
+    /// The same with the object that is in the way.
+    #[must_use]
+    pub(crate) fn with_current(self, node: Node) -> Self {
+        match self {
+            Self::Conflict(conflict) => Self::Conflict(ConflictError {
+                current: Some(Box::new(node)),
+                ..conflict
+            }),
+            other => other,
+        }
     }
 
     /// Sorts a service error: what the client can run into goes into the payload, everything else stays a top-level error.
@@ -105,7 +159,7 @@ impl UserError {
         request_id: &str,
     ) -> Result<Self, Error> {
         let message = error.to_string();
-        let path = owned(path);
+        let path = owned(path_of(error.code()).unwrap_or(path));
         Ok(match error.kind() {
             Kind::NotFound => Self::NotFound(NotFoundError {
                 code: UserErrorCode::NotFound,
@@ -114,20 +168,31 @@ impl UserError {
                 id: id.cloned(),
             }),
             Kind::Conflict => Self::Conflict(ConflictError {
-                code: UserErrorCode::AlreadyEnded,
+                code: conflict_code(error),
                 message,
                 path,
+                current: None,
             }),
-            Kind::TooLarge => Self::Validation(ValidationError {
-                code: UserErrorCode::LimitExceeded,
-                message,
-                path,
-            }),
-            Kind::Malformed | Kind::Invalid => Self::Validation(ValidationError {
-                code: invalid_code(error),
-                message,
-                path,
-            }),
+            Kind::Malformed | Kind::Invalid | Kind::TooLarge => match *error {
+                ServiceError::OverLimit { limit, actual, .. } => {
+                    Self::LimitExceeded(LimitExceededError {
+                        code: UserErrorCode::LimitExceeded,
+                        message,
+                        path,
+                        limit: Long(limit),
+                        actual: Long(actual),
+                    })
+                }
+                _ => Self::Validation(ValidationError {
+                    code: invalid_code(error),
+                    message,
+                    path,
+                    details: Some(JsonScalar(Json::object([(
+                        "reason",
+                        &Json::string(error.code()),
+                    )]))),
+                }),
+            },
             Kind::Unauthenticated
             | Kind::Forbidden
             | Kind::Limited
@@ -136,6 +201,24 @@ impl UserError {
                 return Err(as_error(error, request_id));
             }
         })
+    }
+}
+
+/// The field that is to blame for an error of this code, in whichever mutation.
+fn path_of(code: &str) -> Option<&'static [&'static str]> {
+    match code {
+        "idempotency_key_invalid" | "idempotency_key_reused" => Some(&["input", "idempotencyKey"]),
+        "step_input_invalid" | "step_input_too_large" => Some(&["input", "from", "step", "input"]),
+        "event_data_invalid" | "event_too_large" => Some(&["input", "from", "event", "data"]),
+        _ => None,
+    }
+}
+
+fn conflict_code(error: &ServiceError) -> UserErrorCode {
+    match error.code() {
+        "idempotency_key_reused" => UserErrorCode::IdempotencyMismatch,
+        "run_not_rerunnable" => UserErrorCode::NotRerunnable,
+        _ => UserErrorCode::AlreadyEnded,
     }
 }
 
