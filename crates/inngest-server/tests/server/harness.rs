@@ -13,7 +13,7 @@ use inngest_core::{
     wire::signature::SigningKey,
 };
 use inngest_executor::{AppClient, ExecutorSettings, ServerKind};
-use inngest_queue::{Queue, model::QueueSettings};
+use inngest_queue::{Queue, RedisSettings, model::QueueSettings};
 use inngest_server::{ServerSettings, router, serve};
 use inngest_services::{Mode, Parts, Programs, ServiceSettings, Services};
 use inngest_state::{Place, Store, StoreSettings};
@@ -24,6 +24,33 @@ pub(crate) const SIGNING_KEY: &str = "signkey-test-0123456789abcdef0123456789abc
 pub(crate) const EVENT_KEY: &str = "the-event-key";
 /// The time of all tests.
 pub(crate) const NOW: i64 = 1_790_000_000_000;
+
+fn memory(clock: Clock, _: &TaskTracker) -> Queue {
+    Queue::memory(clock, QueueSettings::default())
+}
+
+/// A schedule as one of the processes that share it has it.
+pub(crate) fn shared(clock: Clock, redis: &RedisSettings, tracker: &TaskTracker) -> Queue {
+    Queue::redis(clock, QueueSettings::default(), redis, tracker).unwrap()
+}
+
+/// A place for a schedule that no other test uses, where `TEST_REDIS_URL` names a server.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only tests read it, and they have no settings"
+)]
+pub(crate) fn redis() -> Option<RedisSettings> {
+    let uri = std::env::var("TEST_REDIS_URL").ok();
+    let Some(uri) = uri.filter(|uri| !uri.is_empty()) else {
+        eprintln!("TEST_REDIS_URL is not set: nothing runs on it");
+        return None;
+    };
+    let own = IdSource::random().ulid(Timestamp::from_millis(NOW));
+    Some(RedisSettings {
+        prefix: format!("test:{own}"),
+        ..RedisSettings::at(&uri)
+    })
+}
 
 /// A server and what it was built from.
 pub(crate) struct Server {
@@ -66,17 +93,30 @@ impl Server {
 
     /// A server that asks for credentials, with other settings of its services. It serves the older GraphQL API too.
     pub(crate) async fn with_services(change: impl FnOnce(&mut ServiceSettings)) -> Self {
-        Self::with_both(Mode::Start, change, |settings| settings.v0_gql = true).await
+        Self::with_all(
+            Mode::Start,
+            change,
+            |settings| settings.v0_gql = true,
+            memory,
+        )
+        .await
     }
 
     pub(crate) async fn with(mode: Mode, change: impl FnOnce(&mut ServerSettings)) -> Self {
-        Self::with_both(mode, |_| {}, change).await
+        Self::with_all(mode, |_| {}, change, memory).await
     }
 
-    async fn with_both(
+    /// A server that asks for credentials, with its schedule in Redis.
+    pub(crate) async fn on_redis(redis: &RedisSettings) -> Self {
+        let queue = |clock, tracker: &TaskTracker| shared(clock, redis, tracker);
+        Self::with_all(Mode::Start, |_| {}, |_| {}, queue).await
+    }
+
+    async fn with_all(
         mode: Mode,
         change_services: impl FnOnce(&mut ServiceSettings),
         change: impl FnOnce(&mut ServerSettings),
+        queue: impl FnOnce(Clock, &TaskTracker) -> Queue,
     ) -> Self {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let programs = Programs::default();
@@ -94,7 +134,7 @@ impl Server {
         change_services(&mut settings);
         let services = Services::start(Parts {
             store,
-            queue: Queue::memory(clock.clone(), QueueSettings::default()),
+            queue: queue(clock.clone(), &tracker),
             client: AppClient::new(ExecutorSettings::new(ServerKind::Dev)).unwrap(),
             clock,
             ids: IdSource::random(),

@@ -2,13 +2,16 @@
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
-use serde_json::Value;
+use inngest_core::time::{Clock, Timestamp};
+use inngest_queue::model::RebuildProgress;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_util::task::TaskTracker;
 
-use crate::harness::Server;
+use crate::harness::{NOW, Server, redis, shared};
 
 #[tokio::test]
 async fn health_names_the_stores_and_needs_no_credential() {
@@ -22,6 +25,33 @@ async fn health_names_the_stores_and_needs_no_credential() {
     );
     assert!(body["memory_mb"].as_f64().is_some_and(|mb| mb > 0.0));
     assert_eq!(server.get("/live").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn health_tells_how_far_another_server_is_with_a_rebuild() {
+    let Some(redis) = redis() else { return };
+    let clock = Clock::manual(Timestamp::from_millis(NOW));
+    let other = shared(clock, &redis, &TaskTracker::new());
+    let rebuild = other.begin_rebuild().await.unwrap().unwrap();
+    let server = Server::on_redis(&redis).await;
+    let told = async || {
+        let health = server.get("/health").await;
+        assert_eq!(health.status, StatusCode::OK);
+        health.json()["rebuild"].clone()
+    };
+    assert_eq!(told().await, Value::Null);
+    for added in [0, 2_000] {
+        let total = 5_000;
+        assert!(
+            rebuild
+                .tell(RebuildProgress { added, total })
+                .await
+                .unwrap()
+        );
+        assert_eq!(told().await, json!({"added": added, "total": total}));
+    }
+    assert!(rebuild.open().await.unwrap() && rebuild.finish().await.unwrap());
+    assert_eq!(told().await, Value::Null);
 }
 
 #[tokio::test]
