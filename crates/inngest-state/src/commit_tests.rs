@@ -1,13 +1,12 @@
 //! One commit at a time: its conditions, what it writes, and that a refused one leaves no trace.
 
 use inngest_core::{
-    ids::{DEFAULT_ENV, DEFAULT_ORG, WorkId},
+    ids::{DEFAULT_ENV, DEFAULT_ORG},
     job::{JobKind, Work},
     run::{RunStatus, StepDetails, StepKind, StepStatus, progress::StepState},
-    time::Timestamp,
 };
 
-use crate::{Commit, Fence, NewEvent, RunChange, StepChange, samples::*, testing::on_each};
+use crate::{Commit, NewEvent, RunChange, StepChange, samples::*, testing::on_each};
 
 /// Everything that a commit can bring, so that a trace of a refused one would be seen.
 fn everything(number: u64) -> Commit {
@@ -127,77 +126,6 @@ async fn every_condition_that_holds_lets_a_commit_through() {
             store.rows_of("steps").await,
         );
         assert_eq!(counts, (0, 0, 1));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn fence_that_does_not_end_keeps_its_work() {
-    on_each(async |store| {
-        store.must(start(1)).await;
-        let keep = Fence {
-            ends: false,
-            ..fence(1, "discover", 1)
-        };
-        for expected in [1, 2] {
-            let commit = Commit {
-                fence: Some(keep),
-                run: Some(change(1, expected)),
-                ..Commit::default()
-            };
-            store.must(commit).await;
-        }
-        assert_eq!(
-            store.work_of_run(DEFAULT_ENV, run_id(1)).await.unwrap(),
-            vec![work(1, "discover")]
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn retry_replaces_work_by_itself_under_a_higher_epoch() {
-    on_each(async |store| {
-        store.must(start(1)).await;
-        let again = Work {
-            epoch: 2,
-            attempt: 1,
-            due_at: at(5_000),
-            ..work(1, "discover")
-        };
-        let commit = || Commit {
-            fence: Some(fence(1, "discover", 1)),
-            work: vec![again.clone()],
-            ..Commit::default()
-        };
-        assert_eq!(store.must(commit()).await.work, vec![again.clone()]);
-        assert_eq!(verdict(&store.commit(commit()).await), "FenceLost");
-        assert_eq!(
-            store.work_of_run(DEFAULT_ENV, run_id(1)).await.unwrap(),
-            vec![again.clone()]
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn work_that_exists_is_left_as_it_is() {
-    on_each(async |store| {
-        store.must(start(1)).await;
-        let other = Work {
-            due_at: at(77),
-            ..work(1, "discover")
-        };
-        store
-            .must(Commit {
-                work: vec![other],
-                ..Commit::default()
-            })
-            .await;
-        assert_eq!(
-            store.work_of_run(DEFAULT_ENV, run_id(1)).await.unwrap(),
-            vec![work(1, "discover")]
-        );
     })
     .await;
 }
@@ -547,90 +475,6 @@ async fn event_that_exists_brings_nothing() {
             (outcome.started, outcome.known_events),
             (vec![run_id(2)], vec![event_id(2)])
         );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn work_is_handed_on_once_per_epoch() {
-    on_each(async |store| {
-        store.must(start(1)).await;
-        let id = work(1, "discover").id;
-        let (one, two) = tokio::join!(store.raise_epoch(id, 1), store.raise_epoch(id, 1));
-        let mut won = [one.unwrap(), two.unwrap()];
-        won.sort();
-        assert_eq!(won, [None, Some(2)]);
-        assert_eq!(
-            store
-                .raise_epoch(WorkId::derive(run_id(9), "x"), 1)
-                .await
-                .unwrap(),
-            None
-        );
-        let commit = |epoch| Commit {
-            fence: Some(fence(1, "discover", epoch)),
-            run: Some(end(1, 1)),
-            ..Commit::default()
-        };
-        assert_eq!(verdict(&store.commit(commit(1)).await), "FenceLost");
-        assert_eq!(verdict(&store.commit(commit(2)).await), "ok");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn work_is_handed_on_or_done_but_never_both() {
-    on_each(async |store| {
-        for number in 1..=20 {
-            store.must(start(number)).await;
-            let commit = Commit {
-                fence: Some(fence(number, "discover", 1)),
-                run: Some(end(number, 1)),
-                ..Commit::default()
-            };
-            let id = work(number, "discover").id;
-            let (done, raised) = tokio::join!(store.commit(commit), store.raise_epoch(id, 1));
-            assert_eq!(done.is_ok(), raised.unwrap().is_none(), "{number}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn due_work_is_listed_in_order_and_an_unreadable_row_hides_nothing() {
-    on_each(async |store| {
-        let list: Vec<Work> = (1..=9)
-            .map(|number| Work {
-                due_at: at(i64::try_from(number / 3).unwrap()),
-                ..work(number, "discover")
-            })
-            .collect();
-        let commit = Commit {
-            work: list.clone(),
-            ..Commit::default()
-        };
-        store.must(commit).await;
-        let mut expected = list;
-        expected.sort_by_key(|work| (work.due_at, work.id));
-        store
-            .behind("UPDATE work SET kind = 999 WHERE due_at = (SELECT min(due_at) FROM work)")
-            .await;
-        expected.retain(|work| work.due_at > NOW);
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.list_due_work(after, at(3), 2).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some((last.due_at, last.id));
-            let is_last = page.len() < 2;
-            seen.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        expected.retain(|work| work.due_at < at(3));
-        assert_eq!(seen, expected);
-        assert_eq!(store.next_due(at(3)).await.unwrap(), Some(at(3)));
-        assert_eq!(store.next_due(Timestamp::MAX).await.unwrap(), None);
     })
     .await;
 }

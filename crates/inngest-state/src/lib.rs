@@ -87,6 +87,8 @@ mod signals_tests;
 #[cfg(test)]
 mod waits_tests;
 #[cfg(test)]
+mod work_tests;
+#[cfg(test)]
 mod writers_tests;
 
 use std::sync::{

@@ -297,6 +297,10 @@ fn after_failure(call: &CallInfo, failure: Failure, now: Timestamp) -> Decision 
 mod tests;
 
 #[cfg(test)]
+#[path = "decide_retry_tests.rs"]
+mod retry_tests;
+
+#[cfg(test)]
 #[path = "decide_rule_tests.rs"]
 mod rule_tests;
 
