@@ -20,6 +20,7 @@ mod settings;
 mod shutdown;
 mod telemetry;
 mod tools;
+mod traces;
 mod version;
 
 use std::{
@@ -35,6 +36,7 @@ use inngest_config::{Inputs, Loaded, load};
 use crate::{
     args::{Asked, Examination},
     chain::chain,
+    traces::Traces,
 };
 
 fn main() -> ExitCode {
@@ -103,15 +105,28 @@ fn with_settings(
     run: impl AsyncFnOnce(&Loaded) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let loaded = load(inputs)?;
+    let runtime = runtime()?;
+    let traces = match &loaded.settings.traces {
+        Some(settings) => Some(Traces::start(settings, runtime.handle().clone())?),
+        None => None,
+    };
     let wants_colour = !inputs.environment.contains_key("NO_COLOR");
-    telemetry::init(loaded.settings.log, wants_colour).context("could not set up logging")?;
+    telemetry::init(loaded.settings.log, wants_colour, traces.as_ref())
+        .context("could not set up logging")?;
     if let Some(file) = &loaded.file {
         tracing::info!("settings file: {}", file.display());
     }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(run(&loaded))
+    if let Some(settings) = &loaded.settings.traces {
+        tracing::info!(service = settings.service_name, "traces are sent");
+    }
+    let ended = runtime.block_on(run(&loaded));
+    if let Some(traces) = traces {
+        traces.stop();
+    }
+    ended
 }
 
 /// Whether what was looked at is as it should be. What was found is printed.

@@ -135,6 +135,10 @@ fn describe() {
         "Leases on work given to this server"
     );
     counter!(
+        "inngest_trace_exports_total",
+        "Batches of spans by what became of them: sent, failed"
+    );
+    counter!(
         "inngest_log_lines_dropped_total",
         "Log lines that were not written because nobody read them"
     );

@@ -1,4 +1,4 @@
-//! Logs of the whole process: for people on a terminal, JSON everywhere else.
+//! Logs of the whole process: for people on a terminal, JSON everywhere else. Spans go to a collector as well, where there is one.
 
 use std::{
     io::{IsTerminal, Write, stderr, stdout},
@@ -12,6 +12,7 @@ use inngest_config::LogSettings;
 use crate::{
     log_line::{Form, LogLines},
     log_writer::LogWriter,
+    traces::Traces,
 };
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
@@ -22,7 +23,11 @@ static WRITER: OnceLock<LogWriter> = OnceLock::new();
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub(crate) fn init(settings: LogSettings, colour: bool) -> std::io::Result<()> {
+pub(crate) fn init(
+    settings: LogSettings,
+    colour: bool,
+    traces: Option<&Traces>,
+) -> std::io::Result<()> {
     let filter = EnvFilter::new(format!("warn,inngest={}", settings.level.as_str()));
     let form = if is_for_people(settings) {
         Form::Text { colour }
@@ -41,7 +46,12 @@ pub(crate) fn init(settings: LogSettings, colour: bool) -> std::io::Result<()> {
     })?;
     let writer = WRITER.get_or_init(|| writer).clone();
     let lines = LogLines::new(form, move |line| writer.write(line)).with_filter(filter);
-    tracing_subscriber::registry().with(lines).init();
+    let logged = tracing_subscriber::registry().with(lines);
+    // Without a layer, spans that are for traces alone are known as such where they stand, and cost a look at one flag.
+    match traces {
+        Some(traces) => logged.with(traces.layer()).init(),
+        None => logged.init(),
+    }
     std::panic::set_hook(Box::new(|info| {
         tracing::error!(error = %info, "a task of the server panicked");
     }));

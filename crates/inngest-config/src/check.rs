@@ -10,10 +10,12 @@ use crate::{
     AppSettings, DatabaseSettings, DocumentMode, EngineSettings, GraphqlSettings, Host,
     HouseSettings, KeySettings, ListenSettings, LogLevel, LogSettings, MetricsSettings,
     PostgresSettings, Roles, ScheduleSettings, Settings, SuiteSettings, TokenSettings,
+    TraceSettings,
     key::{Command, Key, Shape, find_key},
     load::{Given, Inputs, Values},
     problem::Problem,
     secret::Secret,
+    traces::traces,
 };
 
 const DEFAULT_PORT: u16 = 8288;
@@ -50,6 +52,7 @@ pub(crate) fn settings(
     let schedule = reader.schedule(&database);
     let roles = reader.roles(&schedule);
     let suites = reader.suites();
+    let traces = reader.traces();
     reader.problems.is_empty().then_some(Settings {
         command: inputs.command,
         api_points_per_second,
@@ -65,6 +68,7 @@ pub(crate) fn settings(
         metrics,
         suites,
         log,
+        traces,
     })
 }
 
@@ -330,6 +334,14 @@ impl<'a> Reader<'a> {
                 }
             },
         }
+    }
+
+    /// Only what serves is traced.
+    fn traces(&mut self) -> Option<TraceSettings> {
+        let is_serving = self.inputs.command != Command::Tool;
+        is_serving
+            .then(|| traces(&self.inputs.environment, self.problems, self.warnings))
+            .flatten()
     }
 
     fn log(&mut self) -> LogSettings {

@@ -10,6 +10,7 @@ pub mod key;
 mod load;
 mod problem;
 mod secret;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,7 @@ pub use crate::{
     load::{Inputs, Source, load},
     problem::{Problem, Problems},
     secret::{Secret, without_credentials},
+    traces::{Sampler, TraceSettings},
 };
 
 use serde_json::Value;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub suites: SuiteSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where traces are sent, if they are.
+    pub traces: Option<TraceSettings>,
 }
 
 /// What is served for test suites that were written for the reference server.

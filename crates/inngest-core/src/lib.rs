@@ -20,5 +20,6 @@ pub mod op;
 pub mod page;
 pub mod run;
 pub mod time;
+pub mod trace_context;
 pub mod wait;
 pub mod wire;

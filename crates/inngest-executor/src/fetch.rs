@@ -92,6 +92,38 @@ impl AppClient {
         }
     }
 
+    /// Posts a document to a place of the server's own configuration, and reads the status and what is answered, within `patience` and
+    /// `max_bytes`. Follows no redirect.
+    ///
+    /// # Errors
+    /// In words that hold nothing of the address.
+    pub async fn post_document(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        patience: Duration,
+        max_bytes: usize,
+    ) -> Result<(u16, Bytes), DocumentError> {
+        let url = Url::parse(url).map_err(|_| DocumentError::Unreachable)?;
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url,
+            headers,
+            body,
+            secret_headers: Vec::new(),
+            keeps_query: false,
+        };
+        let bounds = Bounds {
+            timeout: patience,
+            body_bytes: max_bytes,
+            redirects: 0,
+        };
+        let sent = self.send(outgoing, bounds).await;
+        let incoming = sent.map_err(|_| DocumentError::Unreachable)?;
+        Ok((incoming.status, incoming.body))
+    }
+
     /// Makes the request and waits for its end. Nothing of it is logged: its headers hold secrets.
     pub async fn fetch(&self, request: &FetchRequest) -> FetchOutcome {
         let name = if request.is_inference {

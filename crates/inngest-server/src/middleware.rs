@@ -13,12 +13,16 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use metrics::{counter, histogram};
-use tracing::{Instrument, debug, field::Empty};
+use tracing::{Instrument, Span, debug, field::Empty, info_span};
+
+use inngest_services::continue_from;
 
 use crate::{origin, rest::problem::Problem, state::AppState};
 
 pub(crate) static SERVER_KIND: HeaderName = HeaderName::from_static("x-inngest-server-kind");
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const PROBES: [&str; 3] = ["/health", "/live", "/ready"];
 
 /// The id of a request: the caller's own `X-Request-Id` where it is plain and short, else a new ULID.
 #[derive(Clone, Debug)]
@@ -74,14 +78,7 @@ pub(crate) async fn around(
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let begun = Instant::now();
-    let span = tracing::info_span!(
-        "request",
-        request.id = %id.0,
-        http.method = %method,
-        http.route = %route,
-        org.id = Empty,
-        env.id = Empty,
-    );
+    let span = span_of(&request, &id, &route);
     request.extensions_mut().insert(id.clone());
 
     let mut response = if method == Method::OPTIONS && origin.is_some() {
@@ -108,7 +105,7 @@ pub(crate) async fn around(
         }
     };
 
-    span.in_scope(|| note(route, response.status(), begun.elapsed()));
+    note(&span, route, response.status(), begun.elapsed());
     let headers = response.headers_mut();
     headers.insert(SERVER_KIND.clone(), HeaderValue::from_static(state.kind));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -125,9 +122,39 @@ pub(crate) async fn around(
     response
 }
 
+/// What is traced of a request, and what each line is about that is logged for it. Probes, which come again and again, are not traced.
+fn span_of(request: &Request, id: &RequestId, route: &str) -> Span {
+    let method = request.method();
+    if PROBES.contains(&route) {
+        return info_span!("probe", request.id = %id.0, http.method = %method, http.route = %route);
+    }
+    let span = info_span!(
+        "request",
+        request.id = %id.0,
+        http.method = %method,
+        http.route = %route,
+        http.status = Empty,
+        org.id = Empty,
+        env.id = Empty,
+        otel.kind = "server",
+        otel.name = %format_args!("{method} {route}"),
+        otel.status_code = Empty,
+    );
+    let parent = request.headers().get("traceparent");
+    if let Some(parent) = parent.and_then(|value| value.to_str().ok()?.parse().ok()) {
+        continue_from(&span, parent);
+    }
+    span
+}
+
 /// Routes are templates, so there are few of them, and so are classes of status.
-fn note(route: String, status: StatusCode, took: Duration) {
+fn note(span: &Span, route: String, status: StatusCode, took: Duration) {
+    span.record("http.status", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     debug!(
+        parent: span,
         http.status = status.as_u16(),
         duration_ms = took.as_secs_f64() * 1_000.0,
         "request answered"

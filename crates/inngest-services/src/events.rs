@@ -9,6 +9,7 @@ use inngest_core::{
     json::Json,
 };
 use inngest_state::{Commit, NewEvent, NewRequest, Refused, fail_point};
+use tracing::{Instrument, debug_span};
 
 use crate::{
     Error,
@@ -27,6 +28,12 @@ impl Events<'_> {
     /// `Busy` when too much waits to be stored. The store's; nothing was stored then, or (if the connection broke) it is unknown, and
     /// sending again with the same ids is safe.
     pub async fn ingest(&self, actor: &Actor, events: Vec<Event>) -> Result<Vec<EventId>, Error> {
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let span = debug_span!("ingest", events = count);
+        self.take(actor, events).instrument(span).await
+    }
+
+    async fn take(&self, actor: &Actor, events: Vec<Event>) -> Result<Vec<EventId>, Error> {
         actor.require(Scope::EventsSend)?;
         let ids = events.iter().map(|event| event.id).collect();
         if events.is_empty() {
@@ -242,9 +249,8 @@ impl Engine {
         request: Option<NewRequest>,
     ) -> Result<Stored, Error> {
         let (engine, actor) = (self.clone(), actor.clone());
-        let storing = self
-            .tracker
-            .spawn(async move { engine.store_routed(&actor, version, events, request).await });
+        let storing = async move { engine.store_routed(&actor, version, events, request).await };
+        let storing = self.tracker.spawn(storing.in_current_span());
         storing.await.unwrap_or_else(|error| {
             Err(Error::Internal {
                 what: error.to_string(),

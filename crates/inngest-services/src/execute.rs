@@ -14,13 +14,14 @@ use inngest_core::{
         retry::RetryPolicy,
     },
     time::Timestamp,
+    trace_context::TraceParent,
     wire::{call::CallBody, memo},
 };
 use inngest_executor::CallRequest;
 use inngest_queue::model::Verdict;
 use inngest_state::fail_point;
 use metrics::histogram;
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
 use crate::{
     Error,
@@ -28,6 +29,7 @@ use crate::{
     engine::{Counters, Engine},
     record::{Record, Recorded},
     registry::Loaded,
+    trace_context,
 };
 
 struct Prepared {
@@ -37,6 +39,7 @@ struct Prepared {
     info: CallInfo,
     version: i32,
     request_id: String,
+    trace: Option<TraceParent>,
 }
 
 enum Start {
@@ -107,31 +110,57 @@ impl Engine {
                     }
                 }
                 Start::Call(call) => {
-                    fail_point!("exec::before_send");
-                    let begun = tokio::time::Instant::now();
-                    let reply = self.call(&cell, work, &loaded, &call, since).await;
-                    note_call(outcome_of(&reply), begun.elapsed());
-                    fail_point!("exec::got_response");
-                    let mut info = call.info;
-                    // The app may have reported steps meanwhile.
-                    if let Some(in_flight) = cell.call(work.id) {
-                        // Progress begins the count of attempts anew (sdk-protocol 7.2).
-                        if in_flight.stack_len > info.stack_len {
-                            info.attempt = 0;
-                        }
-                        info.stack_len = in_flight.stack_len;
-                    }
-                    let recorded = self
-                        .record(work.env, &cell, record, |run, now| {
-                            decide(run, &info, reply.clone(), now)
-                        })
-                        .await;
-                    // Until here the call counts as on its way, so that the run is shown as running without a gap.
-                    cell.call_ended(work.id, work.epoch);
-                    return Ok(recorded?.into_verdict());
+                    return self.call_and_record(&cell, work, *call, record).await;
                 }
             }
         }
+    }
+
+    /// Makes the call and records what came of it.
+    async fn call_and_record(
+        &self,
+        cell: &Cell,
+        work: &Work,
+        call: Prepared,
+        record: Record<'_>,
+    ) -> Result<Verdict, Error> {
+        fail_point!("exec::before_send");
+        let span = debug_span!(
+            "call",
+            run.id = %call.run,
+            function.slug = %record.loaded.function.slug,
+            org.id = %work.org,
+            env.id = %work.env,
+            step.id = work.step.as_ref().map(display),
+            attempt = i64::from(work.attempt),
+            outcome = Empty,
+            otel.kind = "client",
+            otel.status_code = Empty,
+        );
+        let trace = trace_context::of(&span).or(call.trace);
+        let begun = tokio::time::Instant::now();
+        let calling = self.call(cell, work, record.loaded, &call, record.since, trace);
+        let reply = calling.instrument(span.clone()).await;
+        note_call(&span, outcome_of(&reply), begun.elapsed());
+        drop(span);
+        fail_point!("exec::got_response");
+        let mut info = call.info;
+        // The app may have reported steps meanwhile.
+        if let Some(in_flight) = cell.call(work.id) {
+            // Progress begins the count of attempts anew (sdk-protocol 7.2).
+            if in_flight.stack_len > info.stack_len {
+                info.attempt = 0;
+            }
+            info.stack_len = in_flight.stack_len;
+        }
+        let recorded = self
+            .record(work.env, cell, record, |run, now| {
+                decide(run, &info, reply.clone(), now)
+            })
+            .await;
+        // Until here the call counts as on its way, so that the run is shown as running without a gap.
+        cell.call_ended(work.id, work.epoch);
+        Ok(recorded?.into_verdict())
     }
 
     async fn prepare(
@@ -153,6 +182,7 @@ impl Engine {
             self.cells.remove(run);
             return Ok(Start::Ended);
         };
+        trace_context::join(progress.trace);
         let timeouts = loaded.config.timeouts;
         match progress.started_at {
             None => {
@@ -282,6 +312,7 @@ impl Engine {
             info,
             version: progress.request_version,
             request_id,
+            trace: progress.trace,
         }
     }
 
@@ -301,9 +332,11 @@ impl Engine {
         loaded: &Loaded,
         call: &Prepared,
         since: Timestamp,
+        trace: Option<TraceParent>,
     ) -> Reply {
         Counters::add(&self.counters.calls, 1);
         let id = work.id.to_string();
+        let traceparent = trace.map(|trace| trace.to_string());
         let request = CallRequest {
             url: &call.url,
             run: call.run,
@@ -313,7 +346,7 @@ impl Engine {
             request_id: &call.request_id,
             generation: work.epoch,
             signing_key: self.settings.signing_keys.first(),
-            traceparent: None,
+            traceparent: traceparent.as_deref(),
             now: self.clock.now(),
             body: call.body.clone(),
         };
@@ -385,7 +418,11 @@ impl Engine {
     }
 }
 
-fn note_call(outcome: &'static str, took: Duration) {
+fn note_call(span: &Span, outcome: &'static str, took: Duration) {
+    span.record("outcome", outcome);
+    if outcome != "ok" {
+        span.record("otel.status_code", "ERROR");
+    }
     debug!(
         outcome,
         duration_ms = took.as_secs_f64() * 1_000.0,

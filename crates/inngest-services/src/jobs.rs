@@ -19,6 +19,7 @@ use crate::{
     Error, Kind,
     engine::{Counters, Engine},
     record::Record,
+    trace_context,
 };
 
 /// Pause before work is tried again that failed because of us; doubles with each further failure, up to [`LONGEST_PAUSE`].
@@ -59,18 +60,20 @@ impl Failures {
     }
 }
 
-/// Holds what each line is about that is logged while work is done.
+/// What is traced of one job, and what each line is about that is logged while it is done. It becomes part of its run's trace once the
+/// run is read ([`trace_context::join`]).
 pub(crate) fn span_of(work: &Work) -> Span {
     info_span!(
-        "job",
+        trace_context::JOB,
         job.id = %work.id,
         job.kind = ?work.kind,
         env.id = %work.env,
         function.id = %work.function,
         run.id = work.run.map(display),
         step.id = work.step.as_ref().map(display),
-        attempt = work.attempt,
+        attempt = i64::from(work.attempt),
         epoch = work.epoch,
+        otel.kind = "consumer",
     )
 }
 

@@ -39,6 +39,7 @@ mod signals;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod time;
+mod trace_context;
 mod traces;
 
 use std::sync::{Arc, atomic::Ordering};
@@ -80,6 +81,7 @@ pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use runs::{Reason, Runs};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
+pub use trace_context::continue_from;
 pub use traces::Trace;
 
 /// All services. A cheap handle.

@@ -13,6 +13,7 @@ use inngest_core::{
 };
 use inngest_queue::model::Verdict;
 use inngest_state::{Commit, Fence, Refused, fail_point};
+use tracing::{Instrument, Span, debug_span};
 
 use crate::{
     Error,
@@ -21,6 +22,7 @@ use crate::{
     engine::{Counters, Engine, TRIES},
     registry::Loaded,
     route::drafts_of,
+    trace_context,
 };
 
 /// What is recorded, besides the decision.
@@ -120,10 +122,13 @@ impl Engine {
                 self.give_up(work.as_ref()).await;
                 return Ok(Recorded::Ended);
             };
+            trace_context::join(progress.trace);
+            let span = span_of(progress);
             let decision = if signal_taken {
                 signal_conflict()
             } else {
-                decide(progress, now)
+                let deciding = debug_span!(parent: &span, "decide");
+                deciding.in_scope(|| decide(progress, now))
             };
             if decision.effects.is_empty()
                 && decision.fate == Fate::Done
@@ -147,11 +152,12 @@ impl Engine {
                 now,
             };
             let (end, queued_at) = (end_of(&decision), progress.queued_at);
-            let Drafted { commit, run, retry } = self.draft(progress, decision, &basis);
+            let Drafted { commit, run, retry } =
+                span.in_scope(|| self.draft(progress, decision, &basis));
             let children = drafts_of(&commit.events);
             let dropped = commit.drop_work.clone();
             let run_id = record.run;
-            match self.commit(commit).await {
+            match self.commit(commit).instrument(span).await {
                 Ok(committed) => {
                     let ended = run.is_none();
                     fail_point!(if ended {
@@ -291,6 +297,17 @@ impl Engine {
             "run {}", end.status
         );
     }
+}
+
+/// A part of whatever brought it about; where that is not traced, of the run's trace.
+fn span_of(run: &Progress) -> Span {
+    let span = debug_span!("record", run.id = %run.run);
+    if let Some(trace) = run.trace
+        && trace_context::current().is_none()
+    {
+        trace_context::continue_from(&span, trace);
+    }
+    span
 }
 
 fn signal_conflict() -> Decision {

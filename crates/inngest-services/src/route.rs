@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     engine::{Counters, Engine},
     registry::{Loaded, Registry},
+    trace_context,
 };
 
 /// Why a run is started, besides the event.
@@ -117,6 +118,7 @@ impl Engine {
             original: cause.original,
             rerun: cause.rerun,
             correlation: cause.correlation,
+            trace: trace_context::current(),
             rank,
             queued_at: now,
             keys,
@@ -253,6 +255,7 @@ pub(crate) fn progress_of(run: &NewRun, events: Vec<(EventId, Json)>) -> Progres
         rank: run.rank,
         correlation: run.correlation.clone(),
         rerun: run.rerun.clone(),
+        trace: run.trace,
     }
 }
 

@@ -7,6 +7,7 @@ use inngest_core::{
     json::Json,
     run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
     time::Timestamp,
+    trace_context::TraceParent,
     wait::Wait,
 };
 use uuid::Uuid;
@@ -188,6 +189,8 @@ pub struct NewRun {
     pub rerun: Option<RerunFrom>,
     /// Who waits for it.
     pub correlation: Option<String>,
+    /// Where in a trace it was scheduled.
+    pub trace: Option<TraceParent>,
     /// See `Work::rank`.
     pub rank: i64,
     /// When it was scheduled.

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, warn};
+use tracing::{Instrument, debug, debug_span, error, warn};
 
 use crate::{
     Error, Matcher,
@@ -144,13 +144,16 @@ impl Committer {
             answer,
             _room: room,
         };
-        self.queue
-            .send(Waiting { commit, caller })
-            .await
-            .map_err(|_| Refused::Store(Error::Stopped))?;
-        answered
-            .await
-            .unwrap_or(Err(Refused::Store(Error::Stopped)))
+        let committing = async {
+            self.queue
+                .send(Waiting { commit, caller })
+                .await
+                .map_err(|_| Refused::Store(Error::Stopped))?;
+            answered
+                .await
+                .unwrap_or(Err(Refused::Store(Error::Stopped)))
+        };
+        committing.instrument(debug_span!("commit")).await
     }
 }
 

@@ -269,6 +269,8 @@ impl Store {
             rank: row.rank,
             correlation: row.correlation,
             rerun: rerun_of(row.id, row.rerun_step.as_deref(), row.rerun_input)?,
+            // One that cannot be read is none: nothing is decided by it.
+            trace: row.trace.and_then(|trace| trace.parse().ok()),
         };
         Ok(Some(LoadedRun { progress, work }))
     }

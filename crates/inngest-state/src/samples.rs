@@ -108,6 +108,7 @@ pub(crate) fn new_run(number: u64) -> NewRun {
         original: None,
         rerun: None,
         correlation: None,
+        trace: None,
         rank: 0,
         queued_at: id.scheduled_at(),
         keys: Vec::new(),

@@ -531,11 +531,12 @@ async fn store_runs(tx: &DatabaseTransaction, started: &[(usize, &NewRun)]) -> R
                         .and_then(|rerun| rerun.input.as_ref())
                         .map(|input| input.as_bytes().to_vec()),
                 ),
+                run.trace.map(|trace| trace.to_string()).into(),
             ]
         })
         .collect();
     let head = "runs (id, org_id, env_id, app_id, function_id, function_version, status, skip_reason, event_id, event_name, more_events, \
-                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input)";
+                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input, trace)";
     insert_rows(tx, head, "", rows)
         .await
         .map_err(Error::on("runs"))

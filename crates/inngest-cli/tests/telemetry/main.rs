@@ -8,3 +8,4 @@
 mod app;
 mod logs;
 mod server;
+mod traces;

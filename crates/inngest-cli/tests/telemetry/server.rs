@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Map, Value};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Line = Map<String, Value>;
 
@@ -25,6 +25,7 @@ pub(crate) struct Server {
     child: Child,
     log: Arc<Log>,
     base: String,
+    reader: Option<thread::JoinHandle<()>>,
     _dir: tempfile::TempDir,
 }
 
@@ -51,7 +52,7 @@ impl Server {
             .unwrap();
         let (log, output) = (Arc::new(Log::default()), child.stdout.take().unwrap());
         let lines = log.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 lines.lines.lock().unwrap().push(line);
                 lines.grown.notify_all();
@@ -61,6 +62,7 @@ impl Server {
             child,
             log,
             base: String::new(),
+            reader: Some(reader),
             _dir: dir,
         };
         let listening = server.line(|line| line["message"] == "listening");
@@ -101,8 +103,17 @@ impl Server {
         answer.body_mut().read_json().unwrap()
     }
 
-    /// Asks the process to stop and waits for its end.
-    pub(crate) fn stop(mut self) {
+    /// Waits until the lines are as they should be.
+    pub(crate) fn until(&self, is_enough: impl Fn(&[String]) -> bool) {
+        let lines = self.log.lines.lock().unwrap();
+        let waiting = |lines: &mut Vec<String>| !is_enough(lines);
+        let waited = self.log.grown.wait_timeout_while(lines, PATIENCE, waiting);
+        let (lines, waited) = waited.unwrap();
+        assert!(!waited.timed_out(), "{lines:#?}");
+    }
+
+    /// Asks the process to stop, waits for its end, and returns all that it has written.
+    pub(crate) fn stop(mut self) -> Vec<String> {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", "TERM", &id]).status();
         assert!(sent.unwrap().success());
@@ -111,6 +122,9 @@ impl Server {
             assert!(Instant::now() < deadline, "the server does not stop");
             thread::sleep(Duration::from_millis(10));
         }
+        let reader = self.reader.take().unwrap();
+        reader.join().unwrap();
+        self.lines()
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn new_run(version: i32) -> Progress {
         rank: 0,
         correlation: None,
         rerun: None,
+        trace: None,
     }
 }
 

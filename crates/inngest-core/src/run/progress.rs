@@ -8,6 +8,7 @@ use crate::{
     json::Json,
     run::{RerunFrom, RunStatus, StepKind, StepStatus},
     time::Timestamp,
+    trace_context::TraceParent,
 };
 
 /// A run in the middle of its life. Loaded from rows, or kept up to date by whoever writes
@@ -52,6 +53,8 @@ pub struct Progress {
     pub correlation: Option<String>,
     /// Where the run begins, when it repeats another one from a step.
     pub rerun: Option<RerunFrom>,
+    /// Where in a trace it was scheduled.
+    pub trace: Option<TraceParent>,
 }
 
 /// One step of a run in the middle of its life.

@@ -31,6 +31,7 @@ pub struct Model {
     pub output: Option<Vec<u8>>,
     pub rerun_step: Option<String>,
     pub rerun_input: Option<Vec<u8>>,
+    pub trace: Option<String>,
 }
 
 /// No relations: rows are joined by the services that need them.
