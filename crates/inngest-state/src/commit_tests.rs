@@ -478,3 +478,44 @@ async fn event_that_exists_brings_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn commit_may_be_larger_than_any_one_statement() {
+    on_each(async |store| {
+        let numbers = 1..=3_000u64;
+        let commit = Commit {
+            events: numbers
+                .clone()
+                .map(|number| start(number).events.remove(0))
+                .collect(),
+            waits: numbers
+                .clone()
+                .map(|number| event_wait(number, &format!("name{number}"), None))
+                .collect(),
+            steps: numbers
+                .clone()
+                .map(|number| ended_step(number, "a", 0, "1"))
+                .collect(),
+            ..Commit::default()
+        };
+        let outcome = store.must(commit).await;
+        assert_eq!((outcome.started.len(), outcome.work.len()), (3_000, 3_000));
+        let commit = Commit {
+            claims: numbers
+                .clone()
+                .map(|number| event_wait(number, "x", None).id)
+                .collect(),
+            drop_work: numbers
+                .clone()
+                .map(|number| work(number, "discover").id)
+                .collect(),
+            ..Commit::default()
+        };
+        store.must(commit).await;
+        assert_eq!(
+            (store.rows_of("waits").await, store.rows_of("work").await),
+            (0, 0)
+        );
+    })
+    .await;
+}

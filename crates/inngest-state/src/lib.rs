@@ -59,6 +59,8 @@ mod commit_tests;
 #[cfg(test)]
 mod cost_tests;
 #[cfg(test)]
+mod find_tests;
+#[cfg(test)]
 mod keys_tests;
 #[cfg(test)]
 mod lists_tests;
