@@ -60,6 +60,19 @@ pub struct Function {
     pub archived_at: Option<Timestamp>,
 }
 
+/// One registered configuration of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionVersion {
+    /// The function.
+    pub function: FunctionId,
+    /// Counted from 1.
+    pub number: u32,
+    /// The configuration as the app sent it.
+    pub config: Json,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
 /// What came of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {

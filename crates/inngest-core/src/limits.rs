@@ -58,6 +58,10 @@ pub const CANCELS: usize = 5;
 pub const CONCURRENCY_LIMITS: usize = 2;
 /// Most functions of one app.
 pub const FUNCTIONS_PER_APP: usize = 2_000;
+/// Most versions of one function that are kept; older ones go with the sync that brings a newer one.
+pub const VERSIONS_PER_FUNCTION: u32 = 100;
+/// Most names of events that a list of them has.
+pub const EVENT_NAMES_LISTED: u32 = 1_000;
 /// How long the same event id starts no second run of a function.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
 /// Longest key by which a caller marks a request as the same, in bytes.

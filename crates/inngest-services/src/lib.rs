@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod execute;
 mod fetch;
+mod history;
 mod jobs;
 mod lists;
 mod live;

@@ -10,7 +10,7 @@ use inngest_core::{
     expr::Program,
     function::{
         config::{FunctionConfig, Trigger},
-        trigger::patterns_for,
+        trigger::{is_wildcard, patterns_for},
     },
     ids::{EnvId, FunctionId},
     wire::sync::parse_config,
@@ -118,6 +118,25 @@ impl Registry {
         self.by_slug
             .get(name)
             .or_else(|| name.parse().ok().and_then(|id| self.by_id.get(&id)))
+    }
+
+    /// The functions with a trigger whose pattern fits this name, whatever its condition, in the order of their slugs.
+    pub(crate) fn listening(&self, name: &str) -> Vec<Arc<Loaded>> {
+        let mut found: Vec<Arc<Loaded>> = patterns_for(name)
+            .iter()
+            .filter_map(|pattern| self.by_pattern.get(pattern.as_ref()))
+            .flatten()
+            .map(|(loaded, _)| loaded.clone())
+            .collect();
+        found.sort_by(|a, b| a.function.slug.cmp(&b.function.slug));
+        found.dedup_by_key(|loaded| loaded.function.id);
+        found
+    }
+
+    /// The names of events that triggers name, without wildcards.
+    pub(crate) fn event_names(&self) -> impl Iterator<Item = &str> {
+        let patterns = self.by_pattern.keys().map(String::as_str);
+        patterns.filter(|pattern| !is_wildcard(pattern))
     }
 
     /// The functions that an event starts, each once, in the order of their slugs: those of whose triggers the first that fits the name

@@ -5,6 +5,7 @@ use inngest_core::{
     ids::{AppId, EnvId, FunctionId, OrgId, SyncId},
     job::Work,
     json::Json,
+    limits,
     time::Timestamp,
 };
 use sea_orm::{
@@ -409,6 +410,23 @@ async fn save_functions(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(
     insert_rows(tx, head, "ON CONFLICT DO NOTHING", rows)
         .await
         .map_err(Error::on("function_versions"))?;
+    let changed: Vec<Value> = change
+        .functions
+        .iter()
+        .map(|function| function.id.raw().into())
+        .collect();
+    let oldest = format!(
+        "AND version <= (SELECT f.version FROM functions f WHERE f.id = function_versions.function_id) - {}",
+        limits::VERSIONS_PER_FUNCTION
+    );
+    execute_in(
+        tx,
+        "DELETE FROM function_versions WHERE function_id IN",
+        changed,
+        &oldest,
+    )
+    .await
+    .map_err(Error::on("function_versions"))?;
     let archives = change.archives.iter().map(|id| id.raw().into()).collect();
     let before = format!(
         "UPDATE functions SET archived_at = {}, updated_at = {} WHERE id IN",

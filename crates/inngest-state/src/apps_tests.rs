@@ -11,7 +11,7 @@ use crate::{AppSync, Commit, FunctionChange, Store, samples::*, testing::on_each
 
 pub(crate) const URL: &str = "http://127.0.0.1:3000/api/inngest";
 
-fn function(slug: &str, version: u32, config: &str) -> FunctionChange {
+pub(crate) fn function(slug: &str, version: u32, config: &str) -> FunctionChange {
     FunctionChange {
         id: FunctionId::derive(app_id(), slug),
         slug: slug.to_owned(),
@@ -21,7 +21,7 @@ fn function(slug: &str, version: u32, config: &str) -> FunctionChange {
     }
 }
 
-fn sync(number: u128, expected_version: i64, functions: Vec<FunctionChange>) -> AppSync {
+pub(crate) fn sync(number: u128, expected_version: i64, functions: Vec<FunctionChange>) -> AppSync {
     let now = at(i64::try_from(number).unwrap());
     AppSync {
         org: DEFAULT_ORG,

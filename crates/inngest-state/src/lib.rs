@@ -29,6 +29,7 @@ mod error;
 mod events;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+mod history;
 #[cfg(feature = "test-util")]
 mod house;
 mod lists;
@@ -60,6 +61,8 @@ mod commit_tests;
 mod cost_tests;
 #[cfg(test)]
 mod find_tests;
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod keys_tests;
 #[cfg(test)]

@@ -109,6 +109,7 @@ async fn every_entity_reads_from_its_table() {
             event,
             failed_attempt,
             function,
+            function_version,
             run,
             step,
             sync,

@@ -92,6 +92,11 @@ pub fn is_useful_pattern(pattern: &str) -> bool {
     wildcard_prefix(pattern).is_some_and(|prefix| prefix.len() > 1 && !prefix.contains('*'))
 }
 
+/// Whether a pattern stands for more than the event of its own name.
+pub fn is_wildcard(pattern: &str) -> bool {
+    catches_all(pattern) || wildcard_prefix(pattern).is_some()
+}
+
 fn catches_all(pattern: &str) -> bool {
     pattern == "*" || pattern == "**"
 }
@@ -116,6 +121,9 @@ mod tests {
                 expected,
                 "{pattern} against {name}"
             );
+            if pattern != name && expected {
+                assert!(is_wildcard(pattern), "{pattern}");
+            }
             let listed = patterns_for(name).iter().any(|text| text == pattern);
             assert_eq!(listed, expected, "{pattern} in the patterns of {name}");
         };

@@ -3,9 +3,10 @@
 use std::{fmt::Display, str::FromStr};
 
 use async_graphql::{Error, ID};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use inngest_core::{
-    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WaitId},
+    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId},
     run::trace::{SpanId, TraceId},
 };
 
@@ -34,6 +35,9 @@ impl GlobalId for EventId {
 }
 impl GlobalId for RunId {
     const PREFIX: &'static str = "run";
+}
+impl GlobalId for OrgId {
+    const PREFIX: &'static str = "org";
 }
 impl GlobalId for WaitId {
     const PREFIX: &'static str = "wait";
@@ -74,6 +78,16 @@ pub(crate) fn attempt(run: RunId, step: &StepId, number: u32) -> ID {
     ID(format!("att_{run}.{step}.{number}"))
 }
 
+/// The id of a version of a function.
+pub(crate) fn function_version(function: FunctionId, number: u32) -> ID {
+    ID(format!("fnv_{function}.{number}"))
+}
+
+/// The id of an event name, which may hold anything.
+pub(crate) fn event_type(env: EnvId, name: &str) -> ID {
+    ID(format!("evty_{env}.{}", URL_SAFE_NO_PAD.encode(name)))
+}
+
 /// The id of a span.
 pub(crate) fn span(trace: TraceId, span: SpanId) -> ID {
     ID(format!("span_{trace}.{span}"))
@@ -91,6 +105,9 @@ pub(crate) enum Target {
     Attempt(RunId, StepId, u32),
     Span(RunId, SpanId),
     Wait(WaitId),
+    FunctionVersion(FunctionId, u32),
+    EventType(EnvId, String),
+    Organization(OrgId),
 }
 
 /// Reads a global id of any type; none when nothing can be found under it.
@@ -123,6 +140,22 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
                 SpanId::parse(span)?,
             ))
         }
+        "fnv" => {
+            let (function, number) = native.split_once('.')?;
+            Some(Target::FunctionVersion(
+                function.parse().ok()?,
+                number.parse().ok()?,
+            ))
+        }
+        "evty" => {
+            let (env, name) = native.split_once('.')?;
+            let name = URL_SAFE_NO_PAD.decode(name).ok()?;
+            Some(Target::EventType(
+                env.parse().ok()?,
+                String::from_utf8(name).ok()?,
+            ))
+        }
+        OrgId::PREFIX => native.parse().ok().map(Target::Organization),
         WaitId::PREFIX => native.parse().ok().map(Target::Wait),
         _ => None,
     }
@@ -168,6 +201,16 @@ mod tests {
         assert_eq!(
             target(&span(TraceId::of(run), root)),
             Some(Target::Span(run, root))
+        );
+        let name = "shop/ordér.placed";
+        assert_eq!(
+            target(&event_type(DEFAULT_ENV, name)),
+            Some(Target::EventType(DEFAULT_ENV, name.to_owned()))
+        );
+        let function = FunctionId::from_raw(DEFAULT_ENV.raw());
+        assert_eq!(
+            target(&function_version(function, 7)),
+            Some(Target::FunctionVersion(function, 7))
         );
         let wait = WaitId::derive(run, "a");
         assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));

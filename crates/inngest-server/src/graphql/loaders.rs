@@ -11,7 +11,7 @@ use async_graphql::{
 };
 
 use inngest_core::{
-    app::{App, Function},
+    app::{App, Function, FunctionVersion},
     event::Event,
     ids::{AppId, EventId, FunctionId, RunId},
     run::{FailedAttempt, Run, StepRecord},
@@ -34,6 +34,10 @@ pub(crate) struct AttemptsOf(pub(crate) RunId);
 /// The runs that an event started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RunsOf(pub(crate) EventId);
+
+/// A version of a function, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct VersionOf(pub(crate) FunctionId, pub(crate) u32);
 
 /// Why a run is where it is. There is no batch behind it, but each run is asked about once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +105,24 @@ impl Loader<FunctionId> for Batches {
             .functions()
             .get_many(&self.0.actor, keys)
             .await?)
+    }
+}
+
+impl Loader<VersionOf> for Batches {
+    type Value = FunctionVersion;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[VersionOf],
+    ) -> Result<HashMap<VersionOf, FunctionVersion>, Self::Error> {
+        let ids: Vec<(FunctionId, u32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let functions = self.0.services.functions();
+        let found = functions.get_versions(&self.0.actor, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|((function, number), version)| (VersionOf(function, number), version))
+            .collect())
     }
 }
 

@@ -87,6 +87,15 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Page<objects::step::StepObject, Counted>>(
             "A page of steps.",
         )
+        .override_output_type_description::<Page<objects::environment::EnvironmentObject, Counted>>(
+            "A page of environments.",
+        )
+        .override_output_type_description::<Page<objects::event_type::EventTypeObject, Counted>>(
+            "A page of event names.",
+        )
+        .override_output_type_description::<Page<objects::function_version::FunctionVersionObject, Counted>>(
+            "A page of function versions.",
+        )
         .override_output_type_description::<Page<objects::trace::TraceSpanObject, Counted>>(
             "A page of spans.",
         )

@@ -17,6 +17,7 @@ use crate::graphql::{
         node::{self, Node},
         run::{self, RunObject},
         server::ServerInfo,
+        viewer::{OrganizationObject, Viewer},
     },
 };
 
@@ -32,6 +33,16 @@ impl Query {
     /// Facts about this server.
     async fn server(&self) -> ServerInfo {
         ServerInfo
+    }
+
+    /// The caller.
+    async fn viewer(&self) -> Viewer {
+        Viewer
+    }
+
+    /// The organization of the credential.
+    async fn organization(&self) -> OrganizationObject {
+        OrganizationObject
     }
 
     /// Any object by global id; null when missing or not visible.

@@ -14,6 +14,7 @@ mod http;
 mod lists;
 mod metrics;
 mod objects;
+mod permissions;
 mod rest;
 mod sdk;
 mod socket;

@@ -9,7 +9,7 @@ use inngest_core::{
 use inngest_state::{Commit, FailedAttemptRow, StepChange};
 use serde_json::{Value, json};
 
-use crate::harness::{NOW, Server};
+use crate::harness::{NOW, Server, registration};
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(NOW + ms)
@@ -223,4 +223,71 @@ async fn trace_is_filtered_and_paged_and_each_of_its_spans_is_found_again() {
         answer.json()["errors"][0]["extensions"]["code"],
         "BAD_USER_INPUT"
     );
+}
+
+#[tokio::test]
+async fn function_shows_its_versions_and_a_run_the_one_it_began_with() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (_, run) = server.start_run().await;
+    let mut changed = registration();
+    changed["functions"][0]["steps"]["step"]["retries"]["attempts"] = json!(7);
+    let answer = server.post("/fn/register", &changed).await;
+    assert_eq!(answer.json()["modified"], true);
+    let query = "query ($id: ID!) { run(id: $id) { functionVersion { id number isCurrent config { retries { attempts } }
+        triggers { ... on EventTrigger { eventName } } function { slug version { number isCurrent }
+        versions(first: 1) { totalCount { value } nodes { number } pageInfo { hasNextPage } } } } } }";
+    let shown = server.query(query, json!({"id": run})).await;
+    let version = &shown["run"]["functionVersion"];
+    assert_eq!(
+        (&version["number"], &version["isCurrent"]),
+        (&json!(1), &json!(false))
+    );
+    assert_eq!(version["config"]["retries"]["attempts"], 3);
+    assert_eq!(
+        version["triggers"],
+        json!([{"eventName": "shop/order.placed"}])
+    );
+    assert_eq!(
+        version["function"]["version"],
+        json!({"number": 2, "isCurrent": true})
+    );
+    assert_eq!(
+        version["function"]["versions"],
+        json!({"totalCount": {"value": 2}, "nodes": [{"number": 2}], "pageInfo": {"hasNextPage": true}})
+    );
+}
+
+#[tokio::test]
+async fn event_names_are_those_that_came_and_those_that_functions_listen_to() {
+    let server = Server::dev().await;
+    server.register().await;
+    server.post("/e/key", &json!({"name": "shop/other"})).await;
+    let query = "query ($part: String) { environment { eventTypes(nameContains: $part) { nodes { name isInternal firstSeenAt lastSeenAt functions { slug } } } } }";
+    let listed = async |part: Value| {
+        server.query(query, json!({"part": part})).await["environment"]["eventTypes"]["nodes"]
+            .clone()
+    };
+    let (now, listener) = (at(0).to_rfc3339(), json!([{"slug": "shop-receipt"}]));
+    assert_eq!(
+        listed(Value::Null).await,
+        json!([
+            {"name": "shop/order.placed", "isInternal": false, "firstSeenAt": null, "lastSeenAt": null, "functions": listener},
+            {"name": "shop/other", "isInternal": false, "firstSeenAt": now, "lastSeenAt": now, "functions": []},
+        ])
+    );
+    assert_eq!(listed(json!("ORDER")).await.as_array().unwrap().len(), 1);
+    let one = "query ($name: String!) { environment { eventType(name: $name) { name } } }";
+    for (name, found) in [
+        ("shop/other", true),
+        ("shop/order.placed", true),
+        ("shop", false),
+    ] {
+        let shown = server.query(one, json!({"name": name})).await;
+        assert_eq!(
+            shown["environment"]["eventType"].is_object(),
+            found,
+            "{name}"
+        );
+    }
 }

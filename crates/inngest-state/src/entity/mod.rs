@@ -10,6 +10,7 @@ pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod failed_attempt;
 pub(crate) mod function;
+pub(crate) mod function_version;
 pub(crate) mod run;
 pub(crate) mod step;
 pub(crate) mod sync;

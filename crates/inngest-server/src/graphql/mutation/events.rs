@@ -274,7 +274,7 @@ impl EventMutations {
         }
     }
 
-    /// Resumes a run that waits for a signal. Needs EVENTS_SEND.
+    /// Resumes a run that waits for a signal. Needs RUNS_MANAGE.
     async fn send_signal(
         &self,
         ctx: &Context<'_>,

@@ -17,9 +17,11 @@ use crate::graphql::{
     objects::{
         app::AppObject,
         event::EventObject,
+        event_type::{self, EventTypeObject},
         filter::{AppFilter, EventFilter, EventOrder, FunctionFilter, RunFilter, RunOrder},
         function::FunctionObject,
         run::RunObject,
+        viewer::OrganizationObject,
     },
     scalars::UuidText,
 };
@@ -98,6 +100,46 @@ impl EnvironmentObject {
             Mode::Dev => EnvironmentKind::Development,
             Mode::Start => EnvironmentKind::Production,
         }
+    }
+
+    /// Owner.
+    async fn organization(&self) -> OrganizationObject {
+        OrganizationObject
+    }
+
+    /// Event names that are stored or listened to, in order; at most 1,000 of each sort.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn event_types(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Part of the name, in any case.")] name_contains: Option<String>,
+    ) -> Result<Page<EventTypeObject, Counted>, Error> {
+        let asking = asking(ctx);
+        let events = asking.services.events();
+        let names = events.names(&asking.actor, name_contains.as_deref()).await;
+        connection::cut_counted(
+            names.map_err(|error| failed(ctx, &error))?,
+            "event_types.name",
+            &connection::request(ctx, first, after, last, before)?,
+            Clone::clone,
+            EventTypeObject,
+        )
+    }
+
+    /// One event name, if an event or a trigger has it.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn event_type(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Event name.")] name: String,
+    ) -> Option<Result<EventTypeObject, Error>> {
+        event_type::find(ctx, name).await
     }
 
     /// Apps, by name.

@@ -6,21 +6,24 @@ use inngest_core::{
     app::Function,
     cron::Schedule,
     function::config::{self, FunctionConfig},
+    ids::FunctionId,
+    json::Json,
     time::Timestamp,
     wire,
 };
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Page, RunPage},
-    error::{as_error, bad_input},
+    connection::{self, Counted, Page, RunPage},
+    error::{as_error, bad_input, failed},
     ids::GlobalId,
-    loaders::load,
+    loaders::{VersionOf, load},
     objects::{
         app::AppObject,
         environment::{EnvironmentObject, list_runs},
         filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
+        function_version::FunctionVersionObject,
         run::RunObject,
     },
     scalars::{CelExpression, DateTime, DurationString, UuidText},
@@ -29,19 +32,48 @@ use crate::graphql::{
 /// A durable function.
 pub(crate) struct FunctionObject(pub(crate) Function);
 
-impl FunctionObject {
-    fn read_config(&self, ctx: &Context<'_>) -> Result<FunctionConfig, Error> {
-        wire::sync::parse_config(&self.0.config).map_err(|error| {
-            let what = format!(
-                "the stored configuration of function `{}` is unreadable: {error}",
-                self.0.slug
-            );
-            as_error(
-                &inngest_services::Error::Internal { what },
-                &asking(ctx).request_id,
-            )
-        })
+/// A stored configuration, read.
+pub(crate) fn read_config(
+    ctx: &Context<'_>,
+    function: FunctionId,
+    config: &Json,
+) -> Result<FunctionConfig, Error> {
+    wire::sync::parse_config(config).map_err(|error| {
+        let what =
+            format!("the stored configuration of function `{function}` is unreadable: {error}");
+        as_error(
+            &inngest_services::Error::Internal { what },
+            &asking(ctx).request_id,
+        )
+    })
+}
+
+/// What starts a run of a function with this configuration. Schedules tell their next start after `now`, if it is given.
+pub(crate) fn triggers_of(config: FunctionConfig, now: Option<Timestamp>) -> Vec<TriggerObject> {
+    if config.triggers.is_empty() {
+        return vec![TriggerObject::Invoke(InvokeTrigger {
+            note: "starts by invocation only".to_owned(),
+        })];
     }
+    let read = |trigger: config::Trigger| match trigger {
+        config::Trigger::Event {
+            pattern,
+            expression,
+        } => TriggerObject::Event(EventTrigger {
+            event_name: pattern,
+            expression: expression.map(CelExpression),
+        }),
+        config::Trigger::Cron { schedule, jitter } => {
+            let next =
+                now.and_then(|now| Schedule::parse(&schedule).ok()?.next_after(now.as_millis()));
+            TriggerObject::Cron(CronTrigger {
+                next_at: next.map(|at| DateTime(Timestamp::from_millis(at))),
+                schedule,
+                jitter: jitter.map(DurationString::of),
+            })
+        }
+    };
+    config.triggers.into_iter().map(read).collect()
 }
 
 /// A durable function.
@@ -84,40 +116,49 @@ impl FunctionObject {
     #[graphql(complexity = "5 * child_complexity")]
     async fn triggers(&self, ctx: &Context<'_>) -> Result<Vec<TriggerObject>, Error> {
         let now = asking(ctx).services.clock().now();
-        let config = self.read_config(ctx)?;
-        if config.triggers.is_empty() {
-            return Ok(vec![TriggerObject::Invoke(InvokeTrigger {
-                note: "starts by invocation only".to_owned(),
-            })]);
-        }
-        let read = |trigger: config::Trigger| match trigger {
-            config::Trigger::Event {
-                pattern,
-                expression,
-            } => TriggerObject::Event(EventTrigger {
-                event_name: pattern,
-                expression: expression.map(CelExpression),
-            }),
-            config::Trigger::Cron { schedule, jitter } => TriggerObject::Cron(CronTrigger {
-                next_at: (self.0.archived_at.is_none())
-                    .then(|| {
-                        Schedule::parse(&schedule)
-                            .ok()
-                            .and_then(|parsed| parsed.next_after(now.as_millis()))
-                    })
-                    .flatten()
-                    .map(|at| DateTime(Timestamp::from_millis(at))),
-                schedule,
-                jitter: jitter.map(DurationString::of),
-            }),
-        };
-        Ok(config.triggers.into_iter().map(read).collect())
+        let config = read_config(ctx, self.0.id, &self.0.config)?;
+        Ok(triggers_of(
+            config,
+            self.0.archived_at.is_none().then_some(now),
+        ))
+    }
+
+    /// The version in force.
+    async fn version(&self, ctx: &Context<'_>) -> Result<FunctionVersionObject, Error> {
+        load(ctx, VersionOf(self.0.id, self.0.version))
+            .await?
+            .map(FunctionVersionObject)
+            .ok_or_else(|| bad_input("the version of this function is gone"))
+    }
+
+    /// The newest 100 versions, newest first.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn versions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<FunctionVersionObject, Counted>, Error> {
+        let asking = asking(ctx);
+        let functions = asking.services.functions();
+        let versions = functions.versions(&asking.actor, self.0.id).await;
+        connection::cut_counted(
+            versions.map_err(|error| failed(ctx, &error))?,
+            "function_versions.number",
+            &connection::request(ctx, first, after, last, before)?,
+            |version| version.number.to_string(),
+            FunctionVersionObject,
+        )
     }
 
     /// Flow control and retry settings in force.
     async fn config(&self, ctx: &Context<'_>) -> Result<FunctionConfigObject, Error> {
         Ok(FunctionConfigObject {
-            config: self.read_config(ctx)?,
+            config: read_config(ctx, self.0.id, &self.0.config)?,
             raw: self.0.config.clone(),
         })
     }
@@ -161,8 +202,7 @@ impl FunctionObject {
         let own = self.0.id.global();
         let includes_own = match &filter.function_ids {
             None => true,
-            Some(ids) => crate::graphql::ids::parse_all::<inngest_core::ids::FunctionId>(ids)?
-                .contains(&self.0.id),
+            Some(ids) => crate::graphql::ids::parse_all::<FunctionId>(ids)?.contains(&self.0.id),
         };
         filter.function_ids = Some(if includes_own { vec![own] } else { Vec::new() });
         list_runs(ctx, filter, order_by, &request).await

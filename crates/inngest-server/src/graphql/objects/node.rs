@@ -8,16 +8,19 @@ use crate::graphql::{
     asking::asking,
     error::nullable,
     ids::{self, Target},
-    loaders::{StepsOf, load},
+    loaders::{StepsOf, VersionOf, load},
     objects::{
         app::AppObject,
         attempt::{self, StepAttemptObject},
         environment::EnvironmentObject,
         event::EventObject,
+        event_type::{self, EventTypeObject},
         function::FunctionObject,
+        function_version::FunctionVersionObject,
         run::RunObject,
         step::StepObject,
         trace::{TraceObject, TraceSpanObject},
+        viewer::OrganizationObject,
         wait::WaitObject,
     },
 };
@@ -42,6 +45,9 @@ pub(crate) enum Node {
     Attempt(StepAttemptObject),
     Span(TraceSpanObject),
     Wait(WaitObject),
+    FunctionVersion(FunctionVersionObject),
+    EventType(EventTypeObject),
+    Organization(OrganizationObject),
 }
 
 /// The object with this id; none when it is missing, not visible, or the text is no global id.
@@ -51,6 +57,20 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
         Target::Environment(env) => {
             (env == asking.actor.env).then(|| Ok(Node::Environment(EnvironmentObject::of(asking))))
         }
+        Target::Organization(org) => {
+            (org == asking.actor.org).then(|| Ok(Node::Organization(OrganizationObject)))
+        }
+        Target::EventType(env, name) => {
+            if env != asking.actor.env {
+                return None;
+            }
+            let found = event_type::find(ctx, name).await?;
+            Some(found.map(Node::EventType))
+        }
+        Target::FunctionVersion(function, number) => load(ctx, VersionOf(function, number))
+            .await
+            .transpose()
+            .map(|found| found.map(|it| Node::FunctionVersion(FunctionVersionObject(it)))),
         Target::App(app) => load(ctx, app)
             .await
             .transpose()

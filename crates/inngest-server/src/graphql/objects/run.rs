@@ -16,13 +16,14 @@ use crate::graphql::{
     connection::{self, Counted, EventPage, Page},
     error::{bad_input, failed, nullable},
     ids::GlobalId,
-    loaders::{AttemptsOf, ReasonsOf, StepsOf, load, load_many},
+    loaders::{AttemptsOf, ReasonsOf, StepsOf, VersionOf, load, load_many},
     objects::{
         app::AppObject,
         environment::EnvironmentObject,
         event::EventObject,
         failure::ExecutionError,
         function::FunctionObject,
+        function_version::FunctionVersionObject,
         run_parts::{RunActivity, RunCancel, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts},
         step::StepObject,
         trace::{self, TraceObject},
@@ -58,6 +59,17 @@ impl RunObject {
             .await?
             .map(FunctionObject)
             .ok_or_else(|| bad_input("the function of this run is gone"))
+    }
+
+    /// The version it was started with; null when it is one of the old ones that are not kept.
+    async fn function_version(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Option<Result<FunctionVersionObject, Error>> {
+        let found = load(ctx, VersionOf(self.0.function, self.0.function_version)).await;
+        found
+            .transpose()
+            .map(|found| found.map(FunctionVersionObject))
     }
 
     /// The app.

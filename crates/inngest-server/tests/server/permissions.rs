@@ -1,0 +1,366 @@
+//! Which role each root field of GraphQL asks for, asked over HTTP with a token of each; and that a tenant sees nothing of another,
+//! by no root field, no global id and no subscription.
+//!
+//! The tables are compared with the schema: a field or a type without a row fails.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use inngest_core::{
+    ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, RunId, StepId, WaitId},
+    json::Json,
+    run::{
+        StepKind, StepStatus,
+        trace::{SpanId, TraceId},
+    },
+    time::Timestamp,
+    wait::{Wait, WaitKind},
+};
+use inngest_state::{Commit, StepChange};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{EVENT_KEY, SIGNING_KEY, Server, registration},
+    socket::Client,
+    tokens::{token, with_secret},
+};
+
+/// The second tenant.
+fn other() -> (OrgId, EnvId) {
+    let id = |variant: char| format!("00000000-0000-4000-{variant}000-000000000007");
+    (id('a').parse().unwrap(), id('b').parse().unwrap())
+}
+
+/// Roles from the least to the most.
+const ROLES: [&str; 4] = ["viewer", "member", "admin", "owner"];
+
+/// A root field: the permission and the least role that it asks for, an operation with the ids of the first tenant, and a text that
+/// the answer has for the first tenant and must not have for another; none where there is nothing to see.
+pub(crate) struct Row {
+    pub(crate) field: &'static str,
+    permission: &'static str,
+    least: &'static str,
+    operation: &'static str,
+    shows: Option<&'static str>,
+}
+
+const fn row(
+    field: &'static str,
+    (permission, least): (&'static str, &'static str),
+    operation: &'static str,
+    shows: Option<&'static str>,
+) -> Row {
+    Row {
+        field,
+        permission,
+        least,
+        operation,
+        shows,
+    }
+}
+
+const NOTHING: (&str, &str) = ("", "viewer");
+const APPS_READ: (&str, &str) = ("APPS_READ", "viewer");
+const EVENTS_READ: (&str, &str) = ("EVENTS_READ", "viewer");
+const RUNS_READ: (&str, &str) = ("RUNS_READ", "viewer");
+const EVENTS_SEND: (&str, &str) = ("EVENTS_SEND", "member");
+const RUNS_MANAGE: (&str, &str) = ("RUNS_MANAGE", "member");
+const APPS_MANAGE: (&str, &str) = ("APPS_MANAGE", "admin");
+
+/// Every root field. Those that destroy what the others need come last.
+pub(crate) const ROOTS: &[Row] = &[
+    row("Query.server", NOTHING, "{ server { mode } }", None),
+    row("Query.viewer", NOTHING, "{ viewer { permissions organization { id } environment { id } } }", Some("000000000000\"")),
+    row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
+    row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
+        eventTypes { nodes { name functions { slug } } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } } } }", Some("tenant-one")),
+    row("Query.app", APPS_READ, "{ app(id: \"{app}\") { externalId functions { nodes { slug } } } }", Some("shop-receipt")),
+    row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug versions { nodes { number } } version { number } } }", Some("shop-receipt")),
+    row("Query.event", EVENTS_READ, "{ event(id: \"{event}\") { data runs { nodes { id } } } }", Some("tenant-one")),
+    row("Query.run", RUNS_READ, "{ run(id: \"{run}\") { input functionVersion { number } trace { spans { nodes { name } } } waits { kind } } }", Some("tenant-one")),
+    row("Query.node", NOTHING, "{ node(id: \"run_{run}\") { ... on Run { input } } }", Some("tenant-one")),
+    row("Query.nodes", NOTHING, "{ nodes(ids: [\"run_{run}\", \"evt_{event}\"]) { ... on Run { input } ... on Event { data } } }", Some("tenant-one")),
+    row("Mutation.sendEvents", EVENTS_SEND, "mutation { sendEvents(input: {environmentId: \"{env}\", events: [{name: \"unheard\"}]}) { eventIds errors { code } } }", Some("evt_")),
+    row("Mutation.invokeFunction", EVENTS_SEND, "mutation { invokeFunction(input: {functionId: \"{function}\"}) { event { id } errors { code } } }", Some("evt_")),
+    row("Mutation.sendSignal", RUNS_MANAGE, "mutation { sendSignal(input: {environmentId: \"{env}\", signal: \"unheard\"}) { delivered errors { code } } }", Some("false")),
+    row("Mutation.rerunRun", RUNS_MANAGE, "mutation { rerunRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
+    row("Mutation.cancelRun", RUNS_MANAGE, "mutation { cancelRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
+    row("Mutation.syncApp", APPS_MANAGE, "mutation { syncApp(input: {target: {appId: \"{app}\"}}) { app { externalId } errors { code } } }", None),
+    row("Mutation.removeApp", APPS_MANAGE, "mutation { removeApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),
+    row("Subscription.runUpdated", RUNS_READ, "subscription { runUpdated(runId: \"{run}\") { run { input } } }", Some("tenant-one")),
+    row("Subscription.runFeed", RUNS_READ, "subscription { runFeed(environmentId: \"{env}\") { kind run { input } } }", Some("READY")),
+    row("Subscription.runTraceFeed", RUNS_READ, "subscription { runTraceFeed(runId: \"{run}\") { kind } }", Some("READY")),
+    row("Subscription.eventFeed", EVENTS_READ, "subscription { eventFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
+];
+
+/// The ids of the first tenant.
+struct Ids {
+    app: String,
+    function: String,
+    event: String,
+    run: String,
+}
+
+impl Ids {
+    fn fill(&self, operation: &str) -> String {
+        let env = format!("env_{DEFAULT_ENV}");
+        let known = [
+            ("{app}", &self.app),
+            ("{function}", &self.function),
+            ("{event}", &self.event),
+            ("{run}", &self.run),
+            ("{env}", &env),
+        ];
+        known.iter().fold(operation.to_owned(), |text, (name, id)| {
+            text.replace(name, id)
+        })
+    }
+}
+
+/// A server with two tenants, of which the first has an app, an event and a run with a step and a wait.
+async fn two_tenants() -> (Server, Ids) {
+    let server = with_secret().await;
+    let store = server.services.store();
+    let (org, env) = other();
+    store
+        .ensure_environment(org, env, "other", Timestamp::default())
+        .await
+        .unwrap();
+    let key = format!("Bearer {SIGNING_KEY}");
+    let headers = [
+        ("authorization", key.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let registered = server
+        .send(Method::POST, "/fn/register", &registration(), &headers)
+        .await;
+    assert_eq!(registered.status.as_u16(), 200, "{}", registered.json());
+    let event = json!({"name": "shop/order.placed", "data": {"of": "tenant-one"}});
+    let sent = server.post(&format!("/e/{EVENT_KEY}"), &event).await.json();
+    let event = sent["ids"][0].as_str().unwrap().to_owned();
+    let read = "query ($id: ID!) { event(id: $id) { runs { nodes { runId function { functionId app { appId } } } } } }";
+    let found = ask(&server, &own("owner"), read, json!({"id": event})).await;
+    let run = &found["data"]["event"]["runs"]["nodes"][0];
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .unwrap_or_else(|| panic!("{found}"))
+            .to_owned()
+    };
+    let ids = Ids {
+        app: text(&run["function"]["app"]["appId"]),
+        function: text(&run["function"]["functionId"]),
+        run: text(&run["runId"]),
+        event,
+    };
+    let (id, step) = (
+        ids.run.parse::<RunId>().unwrap(),
+        StepId::parse("work").unwrap(),
+    );
+    let change = StepChange {
+        run: id,
+        org: DEFAULT_ORG,
+        env: DEFAULT_ENV,
+        step: step.clone(),
+        name: "work".to_owned(),
+        kind: StepKind::Run,
+        status: StepStatus::Completed,
+        group: None,
+        position: Some(0),
+        memo: Some(Json::null()),
+        details: None,
+        ended_by: None,
+        queued_at: Timestamp::default(),
+        started_at: None,
+        ended_at: None,
+    };
+    let wait = Wait {
+        id: WaitId::derive(id, "work"),
+        org: DEFAULT_ORG,
+        env: DEFAULT_ENV,
+        kind: WaitKind::Event,
+        run: id,
+        function: ids.function.parse::<FunctionId>().unwrap(),
+        step: Some(step),
+        rank: 0,
+        event_name: Some("unheard-of".to_owned()),
+        key_path: String::new(),
+        key_hash: 0,
+        expression: None,
+        bindings: Json::empty_object(),
+        trigger: ids.event.parse().unwrap(),
+        signal: None,
+        replaces: false,
+        since: Timestamp::default(),
+        expires_at: Timestamp::MAX,
+    };
+    let commit = Commit {
+        steps: vec![change],
+        waits: vec![wait],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    (server, ids)
+}
+
+fn own(role: &str) -> String {
+    token(&json!({"role": role}))
+}
+
+fn of_other() -> String {
+    token(&json!({"role": "owner", "org": other().0.raw(), "envs": ["other"]}))
+}
+
+async fn ask(server: &Server, token: &str, query: &str, variables: Value) -> Value {
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = json!({"query": query, "variables": variables});
+    server
+        .send(Method::POST, "/graphql", &body, &headers)
+        .await
+        .json()
+}
+
+/// The first message of a subscription, or the answer of another operation.
+async fn carry_out(server: &Server, token: &str, operation: &str) -> Value {
+    if !operation.starts_with("subscription") {
+        return ask(server, token, operation, json!({})).await;
+    }
+    let mut client = Client::open(server).await;
+    let payload = json!({"authorization": format!("Bearer {token}")});
+    client
+        .say(json!({"type": "connection_init", "payload": payload}))
+        .await;
+    assert_eq!(client.hear().await["type"], "connection_ack");
+    let payload = json!({"query": operation});
+    client
+        .say(json!({"type": "subscribe", "id": "1", "payload": payload}))
+        .await;
+    client.hear().await
+}
+
+fn is_forbidden(answer: &Value) -> bool {
+    answer.to_string().contains("\"FORBIDDEN\"")
+}
+
+#[tokio::test]
+async fn each_root_field_opens_for_its_role_and_for_none_below() {
+    let (server, ids) = two_tenants().await;
+    for row in ROOTS {
+        let least = ROLES.iter().position(|role| *role == row.least).unwrap();
+        let mut shown = false;
+        for (place, role) in ROLES.iter().enumerate() {
+            let answer = carry_out(&server, &own(role), &ids.fill(row.operation)).await;
+            assert_eq!(
+                is_forbidden(&answer),
+                place < least,
+                "{} as {role}: {answer}",
+                row.field
+            );
+            shown |= row
+                .shows
+                .is_none_or(|text| answer.to_string().contains(text));
+        }
+        assert!(
+            shown,
+            "{}: the operation shows nothing, so the other test proves nothing",
+            row.field
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_permission_named_in_the_table_is_what_its_least_role_has_more() {
+    let (server, _) = two_tenants().await;
+    for (place, role) in ROLES.iter().enumerate() {
+        let answer = ask(
+            &server,
+            &own(role),
+            "{ viewer { kind permissions } }",
+            json!({}),
+        )
+        .await;
+        let has = answer["data"]["viewer"]["permissions"].to_string();
+        assert_eq!(answer["data"]["viewer"]["kind"], "USER");
+        for row in ROOTS.iter().filter(|row| !row.permission.is_empty()) {
+            let least = ROLES.iter().position(|role| *role == row.least).unwrap();
+            let quoted = format!("\"{}\"", row.permission);
+            assert_eq!(
+                has.contains(&quoted),
+                place >= least,
+                "{} as {role}: {has}",
+                row.field
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_root_field_shows_or_changes_anything_of_another_tenant() {
+    let (server, ids) = two_tenants().await;
+    for row in ROOTS {
+        let answer = carry_out(&server, &of_other(), &ids.fill(row.operation)).await;
+        for text in row.shows.into_iter().chain(["tenant-one", "shop-receipt"]) {
+            assert!(
+                !answer.to_string().contains(text),
+                "{}: {answer}",
+                row.field
+            );
+        }
+    }
+    let query = ids.fill("{ run(id: \"{run}\") { status } app(id: \"{app}\") { isArchived } environment { events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { name } } } }");
+    let after = ask(&server, &own("owner"), &query, json!({})).await;
+    assert_eq!(
+        after["data"],
+        json!({"run": {"status": "QUEUED"}, "app": {"isArchived": false}, "environment": {"events": {"nodes": [{"name": "shop/order.placed"}]}}})
+    );
+}
+
+#[tokio::test]
+async fn every_node_is_found_by_its_tenant_and_by_no_other() {
+    let (server, ids) = two_tenants().await;
+    let run: RunId = ids.run.parse().unwrap();
+    let env = DEFAULT_ENV;
+    let nodes = [
+        ("App", format!("app_{}", ids.app)),
+        ("Environment", format!("env_{env}")),
+        ("Event", format!("evt_{}", ids.event)),
+        // base64url of `shop/order.placed`
+        ("EventType", format!("evty_{env}.c2hvcC9vcmRlci5wbGFjZWQ")),
+        ("Function", format!("fn_{}", ids.function)),
+        ("FunctionVersion", format!("fnv_{}.1", ids.function)),
+        ("Organization", format!("org_{DEFAULT_ORG}")),
+        ("Run", format!("run_{run}")),
+        ("Step", format!("step_{run}.work")),
+        ("StepAttempt", format!("att_{run}.work.0")),
+        (
+            "TraceSpan",
+            format!("span_{}.{}", TraceId::of(run), SpanId::root(run)),
+        ),
+        ("Wait", format!("wait_{}", WaitId::derive(run, "work"))),
+    ];
+    let schema = "{ __type(name: \"Node\") { possibleTypes { name } } }";
+    let schema = Server::dev().await.query(schema, json!({})).await;
+    let types = schema["__type"]["possibleTypes"].as_array().unwrap();
+    let types: BTreeSet<&str> = types
+        .iter()
+        .map(|kind| kind["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, nodes.iter().map(|(name, _)| *name).collect());
+    for (name, id) in nodes {
+        let query = "query ($id: ID!) { node(id: $id) { __typename id } }";
+        let found = ask(&server, &own("viewer"), query, json!({"id": id})).await;
+        assert_eq!(
+            found["data"]["node"],
+            json!({"__typename": name, "id": id}),
+            "{found}"
+        );
+        let other = ask(&server, &of_other(), query, json!({"id": id})).await;
+        let expected = (&json!({"node": null}), &Value::Null);
+        assert_eq!((&other["data"], &other["errors"]), expected, "{name}");
+    }
+}
