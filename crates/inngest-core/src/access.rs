@@ -18,6 +18,8 @@ pub struct Actor {
     pub kind: ActorKind,
     /// When the credential ends; none for one that does not.
     pub expires_at: Option<Timestamp>,
+    /// The role that a token gives; none for the other kinds of caller.
+    pub role: Option<Role>,
     /// Who that is in the words of the issuer (`sub`); none for callers that a key or nothing at all proves.
     pub subject: Option<Arc<str>>,
     scopes: Scopes,
@@ -141,6 +143,7 @@ impl Actor {
             env: DEFAULT_ENV,
             kind: ActorKind::Dev,
             expires_at: None,
+            role: None,
             subject: None,
             scopes: Scopes::ALL,
         }
@@ -153,6 +156,7 @@ impl Actor {
             env,
             kind: ActorKind::System,
             expires_at: None,
+            role: None,
             subject: None,
             scopes: Scopes::ALL,
         }
@@ -165,6 +169,7 @@ impl Actor {
             env,
             kind: ActorKind::SigningKey,
             expires_at: None,
+            role: None,
             subject: None,
             scopes: Scopes::ALL,
         }
@@ -177,6 +182,7 @@ impl Actor {
             env,
             kind: ActorKind::EventKey,
             expires_at: None,
+            role: None,
             subject: None,
             scopes: Scopes::only(&[Scope::EventsSend]),
         }
@@ -189,6 +195,7 @@ impl Actor {
             env,
             kind: ActorKind::Token,
             expires_at: Some(expires_at),
+            role: Some(role),
             subject: None,
             scopes: Scopes::only(role.scopes()),
         }

@@ -24,6 +24,8 @@ mod test_support;
 mod memory;
 mod redis;
 
+use std::collections::HashMap;
+
 use inngest_core::{
     ids::{FunctionId, WorkId},
     job::Work,
@@ -42,8 +44,8 @@ use crate::{
     live::Live,
     memory::MemoryQueue,
     model::{
-        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, RebuildProgress,
-        ScheduleState, Settled, Verdict,
+        Enqueued, EntryPlace, Lease, Look, PartitionStats, QueueSettings, QueueStats,
+        RebuildProgress, ScheduleState, Settled, Verdict,
     },
     redis::{RedisQueue, live::RedisLive, rebuild::RedisRebuild},
 };
@@ -176,6 +178,17 @@ impl Queue {
         }
     }
 
+    /// Where the entries of these ids are; those that the schedule does not hold are left out.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Lost`; none in memory.
+    pub async fn places(&self, ids: &[WorkId]) -> Result<HashMap<WorkId, EntryPlace>, Error> {
+        match &self.0 {
+            Backend::Memory(queue) => Ok(queue.places(ids)),
+            Backend::Redis(queue) => queue.places(ids).await,
+        }
+    }
+
     /// Waits until work is due and admitted, and leases up to `max` items of it (at least one; never returns empty unless `max` is
     /// 0). The partition served longest ago comes first; in a partition, kinds that do not call the app come first, then the order
     /// is rank, due time, and order of arrival. May be dropped at any time without losing anything.
@@ -304,6 +317,21 @@ impl Queue {
         match &self.0 {
             Backend::Memory(queue) => Ok(queue.partitions(max)),
             Backend::Redis(queue) => queue.partitions(max).await,
+        }
+    }
+
+    /// Figures of the partitions of these functions, in any order; those without due entries and leases are left out. In Redis one script
+    /// for each 500 functions.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Lost`; none in memory.
+    pub async fn partitions_of(
+        &self,
+        functions: &[FunctionId],
+    ) -> Result<Vec<PartitionStats>, Error> {
+        match &self.0 {
+            Backend::Memory(queue) => Ok(queue.partitions_of(functions)),
+            Backend::Redis(queue) => queue.partitions_of(functions).await,
         }
     }
 

@@ -116,6 +116,17 @@ pub struct Look {
     pub next_at: Option<Timestamp>,
 }
 
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryPlace {
+    /// Not due yet.
+    Delayed,
+    /// Due, and waiting for a worker or for a slot.
+    Waiting,
+    /// Held by a worker.
+    Leased,
+}
+
 /// How a schedule is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScheduleState {
@@ -195,9 +206,13 @@ impl PartitionStats {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready + self.backlog + self.leased == 0
+    }
+
     /// Those that are not empty, at most `max`, the deepest first.
     pub(crate) fn deepest(mut all: Vec<Self>, max: usize) -> Vec<Self> {
-        all.retain(|one| one.ready + one.backlog + one.leased > 0);
+        all.retain(|one| !one.is_empty());
         all.sort_unstable_by_key(|one| (std::cmp::Reverse(one.ready + one.backlog), one.function));
         all.truncate(max);
         all

@@ -7,6 +7,7 @@
 mod apply;
 mod apps;
 mod auth;
+mod backlog;
 mod budget;
 mod cells;
 mod checkpoints;
@@ -16,6 +17,7 @@ mod epochs;
 mod error;
 mod events;
 mod execute;
+mod explain;
 mod fetch;
 mod history;
 mod jobs;
@@ -64,11 +66,13 @@ pub use auth::{
     Auth, SecretKey, SignInFailures, TokenIssuer, TokenKey, TokenKeys, UnusableKey, WeakSecret,
     issue_token,
 };
+pub use backlog::Backlog;
 pub use budget::{Bucket, Budgets, Cost, OPERATIONS_AT_ONCE, UnderWay};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
+pub use explain::Reason;
 pub use inngest_state::{EventFilter, RunFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
@@ -79,7 +83,7 @@ pub use programs::Programs;
 pub use requests::RequestKey;
 pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
-pub use runs::{Reason, Runs};
+pub use runs::Runs;
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
 pub use trace_context::continue_from;

@@ -1,17 +1,15 @@
 //! Reading runs, and what people can do to one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use inngest_core::{
     access::{Actor, Scope},
     ids::{EnvId, EventId, RunId, StepId},
-    job::{JobKind, Work},
     json::Json,
     run::{
-        FailedAttempt, RerunFrom, Run, RunStatus, StepKind, StepRecord,
+        FailedAttempt, RerunFrom, Run, RunStatus, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
     },
-    time::Timestamp,
     wire::{call::memos_body, memo},
 };
 
@@ -65,18 +63,6 @@ impl Engine {
 
 /// Runs. Made by `Services::runs`.
 pub struct Runs<'a>(pub(crate) &'a Engine);
-
-/// Why a run is where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// Stable word: `calling_app`, `queued`, `retrying`, `sleeping`, `waiting_for_event`, `waiting_for_run`, `waiting_for_signal`,
-    /// `fetching`, `scheduled`, `ended`.
-    pub code: &'static str,
-    /// A sentence for people.
-    pub text: String,
-    /// When it will move at the latest.
-    pub until: Option<Timestamp>,
-}
 
 impl Runs<'_> {
     /// One run.
@@ -162,48 +148,6 @@ impl Runs<'_> {
             by_run.entry(attempt.run).or_default().push(attempt);
         }
         Ok(by_run)
-    }
-
-    /// Why a run is not moving, or what it is doing. Never empty.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none, or it is not this actor's.
-    pub async fn explain(&self, actor: &Actor, id: RunId) -> Result<Vec<Reason>, Error> {
-        let run = self.get(actor, id).await?;
-        if run.status.is_ended() {
-            let text = format!("the run has ended: {:?}", run.status).to_lowercase();
-            return Ok(vec![Reason {
-                code: "ended",
-                text,
-                until: None,
-            }]);
-        }
-        let now = self.0.clock.now();
-        let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
-        let names: BTreeMap<StepId, (String, StepKind)> = steps
-            .into_iter()
-            .map(|step| (step.step, (step.name, step.kind)))
-            .collect();
-        let work = self.0.store.work_of_run(actor.env, id).await?;
-        let mut reasons: Vec<Reason> = work
-            .iter()
-            .filter_map(|work| {
-                reason(
-                    work,
-                    self.0.cells.call_since(id, work.id).is_some(),
-                    names_of(work, &names),
-                    now,
-                )
-            })
-            .collect();
-        if reasons.is_empty() {
-            reasons.push(Reason {
-                code: "queued",
-                text: "its next step is about to be scheduled".to_owned(),
-                until: None,
-            });
-        }
-        Ok(reasons)
     }
 
     /// Ends a run that has not ended. After this no new call of it is made, and a call on its way changes nothing any more.
@@ -296,81 +240,4 @@ impl Runs<'_> {
         }
         Ok(memos_body(&memos))
     }
-}
-
-fn names_of(
-    work: &Work,
-    names: &BTreeMap<StepId, (String, StepKind)>,
-) -> (String, Option<StepKind>) {
-    let found = work.step.as_ref().and_then(|step| names.get(step));
-    found.map_or_else(
-        || (String::new(), None),
-        |(name, kind)| (format!(" in step `{name}`"), Some(*kind)),
-    )
-}
-
-fn reason(
-    work: &Work,
-    is_called: bool,
-    (at, kind): (String, Option<StepKind>),
-    now: Timestamp,
-) -> Option<Reason> {
-    let until = Some(work.due_at);
-    let reason = match work.kind {
-        JobKind::Discover | JobKind::RunStep if is_called => Reason {
-            code: "calling_app",
-            text: format!("the app is being called{at}, attempt {}", work.attempt + 1),
-            until: None,
-        },
-        JobKind::Discover | JobKind::RunStep if work.attempt > 0 => Reason {
-            code: "retrying",
-            text: format!(
-                "attempt {} failed{at}; it is tried again at {}",
-                work.attempt, work.due_at
-            ),
-            until,
-        },
-        JobKind::Discover | JobKind::RunStep if work.due_at > now => Reason {
-            code: "scheduled",
-            text: format!("its event asks for a start at {}", work.due_at),
-            until,
-        },
-        JobKind::Discover | JobKind::RunStep => Reason {
-            code: "queued",
-            text: format!("it waits for a free worker{at}"),
-            until: None,
-        },
-        JobKind::Wake => Reason {
-            code: "sleeping",
-            text: format!("it sleeps until {}{at}", work.due_at),
-            until,
-        },
-        JobKind::WaitTimeout => {
-            let (code, what) = match kind {
-                Some(StepKind::Invoke) => ("waiting_for_run", "the function that it invoked"),
-                Some(StepKind::WaitForSignal) => ("waiting_for_signal", "a signal"),
-                _ => ("waiting_for_event", "an event"),
-            };
-            Reason {
-                code,
-                text: format!(
-                    "it waits for {what}{at}, until {} at the latest",
-                    work.due_at
-                ),
-                until,
-            }
-        }
-        JobKind::Fetch => Reason {
-            code: "fetching",
-            text: format!("the server makes a request for it{at}"),
-            until: None,
-        },
-        JobKind::Resume | JobKind::Cancel => Reason {
-            code: "queued",
-            text: format!("what it waited for has come{at}"),
-            until: None,
-        },
-        JobKind::StartTimeout | JobKind::FinishTimeout | JobKind::Cron => return None,
-    };
-    Some(reason)
 }

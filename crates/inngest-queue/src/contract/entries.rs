@@ -5,7 +5,7 @@ use inngest_core::{ids::WorkId, job::Work};
 use crate::{
     contract::{Bench, SECOND, done, due_in, numbers, of_function},
     error::Error,
-    model::{Enqueued, QueueSettings, Verdict},
+    model::{Enqueued, EntryPlace, QueueSettings, Verdict},
     test_support::{START, function_id, item, number},
 };
 
@@ -250,8 +250,26 @@ pub(super) async fn partitions_tell_their_depth(bench: Bench) {
             (function_id(1), 0, 0, 1, None)
         ]
     );
+    let ids = [1, 3, 5, 6].map(|id| item(id).id);
+    let places = bench.queue.places(&ids).await;
+    let places = places.expect("the schedule answers");
+    let place = |id| places.get(&item(id).id).copied();
+    assert_eq!(
+        [1, 3, 5, 6].map(place),
+        [
+            Some(EntryPlace::Leased),
+            Some(EntryPlace::Waiting),
+            Some(EntryPlace::Delayed),
+            None
+        ]
+    );
     let one = bench.queue.partitions(1).await;
     assert_eq!(one.expect("the schedule answers").len(), 1);
+    let wanted = [function_id(1), function_id(3)];
+    let some = bench.queue.partitions_of(&wanted).await;
+    assert_eq!(some.expect("the schedule answers"), all[1..]);
+    let none = bench.queue.partitions_of(&[]).await;
+    assert_eq!(none.expect("the schedule answers"), []);
 }
 
 pub(super) async fn leased_work_that_is_removed_goes_when_settled(bench: Bench) {

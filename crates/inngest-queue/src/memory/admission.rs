@@ -238,12 +238,26 @@ impl Admission {
 
     /// Figures of up to `max` partitions with entries, those with the most due entries first.
     pub(super) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
-        let mut found: HashMap<PartitionNo, PartitionStats> = HashMap::new();
-        for (lane_no, lane) in &self.lanes {
-            let partition = &self.partitions[lane.partition];
-            let stats = found
-                .entry(lane.partition)
-                .or_insert_with(|| PartitionStats::of(partition.function));
+        let all = self.partitions.iter();
+        let all = all.map(|(_, partition)| self.figures(partition)).collect();
+        PartitionStats::deepest(all, max)
+    }
+
+    /// Figures of the partitions of these functions that have due entries or leases.
+    pub(super) fn partitions_of(&self, functions: &[FunctionId]) -> Vec<PartitionStats> {
+        functions
+            .iter()
+            .filter_map(|function| self.by_function.get(function))
+            .map(|&partition_no| self.figures(&self.partitions[partition_no]))
+            .filter(|stats| !stats.is_empty())
+            .collect()
+    }
+
+    fn figures(&self, partition: &Partition) -> PartitionStats {
+        let mut stats = PartitionStats::of(partition.function);
+        let lanes = partition.plain.iter().chain(&partition.internal);
+        for &lane_no in lanes.chain(partition.keyed.values()) {
+            let lane = &self.lanes[lane_no];
             stats.leased += lane.leased;
             let Some((head, _)) = lane.waiting.first_key_value() else {
                 continue;
@@ -258,7 +272,7 @@ impl Admission {
                     .map_or(head.due_at, |oldest| oldest.min(head.due_at)),
             );
         }
-        PartitionStats::deepest(found.into_values().collect(), max)
+        stats
     }
 
     #[cfg(test)]

@@ -7,7 +7,7 @@ mod admission;
 mod state;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,7 +23,10 @@ use crate::{
     error::Error,
     limits::PartitionLimits,
     memory::state::{Source, State},
-    model::{Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
+    model::{
+        Enqueued, EntryPlace, Lease, Look, PartitionStats, QueueSettings, QueueStats, Settled,
+        Verdict,
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -79,6 +82,10 @@ impl MemoryQueue {
     pub(crate) fn remove(&self, ids: &[WorkId]) -> Result<(), Error> {
         self.change(|state, _| state.remove(ids));
         Ok(())
+    }
+
+    pub(crate) fn places(&self, ids: &[WorkId]) -> HashMap<WorkId, EntryPlace> {
+        self.lock().state.places(ids)
     }
 
     pub(crate) async fn try_lease(&self, max: usize) -> Result<Look, Error> {
@@ -176,6 +183,10 @@ impl MemoryQueue {
 
     pub(crate) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
         self.lock().state.partitions(max)
+    }
+
+    pub(crate) fn partitions_of(&self, functions: &[FunctionId]) -> Vec<PartitionStats> {
+        self.lock().state.partitions_of(functions)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

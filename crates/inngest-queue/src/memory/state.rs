@@ -13,7 +13,9 @@ use crate::{
     error::Error,
     limits::{AdmissionKeys, PartitionLimits},
     memory::admission::{Admission, EntryNo, LaneNo, Order},
-    model::{Enqueued, Lease, PartitionStats, QueueSettings, QueueStats, Settled, Verdict},
+    model::{
+        Enqueued, EntryPlace, Lease, PartitionStats, QueueSettings, QueueStats, Settled, Verdict,
+    },
 };
 
 /// Entries that become due and are moved in one go, so that ten thousand sleepers do not hold the lock for long.
@@ -156,6 +158,16 @@ impl State {
         }
     }
 
+    pub(super) fn places(&self, ids: &[WorkId]) -> HashMap<WorkId, EntryPlace> {
+        let place = |id: &WorkId| match self.entries[*self.by_id.get(id)?].place {
+            Place::Nowhere => None,
+            Place::Delayed => Some((*id, EntryPlace::Delayed)),
+            Place::Waiting(_) => Some((*id, EntryPlace::Waiting)),
+            Place::Leased(_) => Some((*id, EntryPlace::Leased)),
+        };
+        ids.iter().filter_map(place).collect()
+    }
+
     /// Moves what became due, and what was leased too long, to where it can be leased. Returns whether there is more of it.
     pub(super) fn catch_up(&mut self, now: Timestamp) -> bool {
         while let Some(&(at, _, entry_no)) = self.leased.first()
@@ -269,6 +281,10 @@ impl State {
 
     pub(super) fn partitions(&self, max: usize) -> Vec<PartitionStats> {
         self.admission.partitions(max)
+    }
+
+    pub(super) fn partitions_of(&self, functions: &[FunctionId]) -> Vec<PartitionStats> {
+        self.admission.partitions_of(functions)
     }
 
     pub(super) fn stats(&self) -> QueueStats {

@@ -46,8 +46,8 @@ use crate::{
     error::Error,
     limits::PartitionLimits,
     model::{
-        Enqueued, Lease, Look, PartitionStats, QueueSettings, QueueStats, RebuildProgress,
-        ScheduleState, Settled, Verdict,
+        Enqueued, EntryPlace, Lease, Look, PartitionStats, QueueSettings, QueueStats,
+        RebuildProgress, ScheduleState, Settled, Verdict,
     },
     redis::{
         codec::Known,
@@ -81,6 +81,8 @@ impl RedisSettings {
 
 /// Most rows given to a script at once, so that none keeps the others waiting for long.
 const ROWS_AT_ONCE: usize = 500;
+/// Most functions whose figures a script tells at once.
+const PARTITIONS_AT_ONCE: usize = 500;
 /// Entries that become due and are moved by one look.
 const DUE_AT_ONCE: usize = 512;
 /// Who waits looks this often although nobody woke it, in case whoever was woken in its place has died.
@@ -191,6 +193,30 @@ impl RedisQueue {
             self.wake_if(answer.flag()?);
         }
         Ok(())
+    }
+
+    pub(crate) async fn places(
+        &self,
+        ids: &[WorkId],
+    ) -> Result<HashMap<WorkId, EntryPlace>, Error> {
+        let mut found = HashMap::new();
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let args = self.args(|scripts| &scripts.places);
+            let args = ids
+                .iter()
+                .fold(args, |args, id| args.bytes(id.raw().as_bytes()));
+            let mut answer = self.run(args).await?;
+            for id in ids {
+                let place = match answer.text()?.as_str() {
+                    "d" => EntryPlace::Delayed,
+                    "w" => EntryPlace::Waiting,
+                    "l" => EntryPlace::Leased,
+                    _ => continue,
+                };
+                found.insert(*id, place);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn try_lease(&self, max: usize) -> Result<Look, Error> {
@@ -451,7 +477,7 @@ impl RedisQueue {
     }
 
     pub(crate) async fn stats(&self) -> Result<QueueStats, Error> {
-        let (mut stats, partitions) = self.figures().await?;
+        let (mut stats, partitions) = self.figures(&[]).await?;
         for partition in &partitions {
             stats.ready += partition.ready;
             stats.backlog += partition.backlog;
@@ -465,12 +491,29 @@ impl RedisQueue {
     }
 
     pub(crate) async fn partitions(&self, max: usize) -> Result<Vec<PartitionStats>, Error> {
-        let (_, partitions) = self.figures().await?;
+        let (_, partitions) = self.figures(&[]).await?;
         Ok(PartitionStats::deepest(partitions, max))
     }
 
-    async fn figures(&self) -> Result<(QueueStats, Vec<PartitionStats>), Error> {
-        let mut answer = self.run(self.args(|scripts| &scripts.stats)).await?;
+    pub(crate) async fn partitions_of(
+        &self,
+        functions: &[FunctionId],
+    ) -> Result<Vec<PartitionStats>, Error> {
+        let mut found = Vec::new();
+        for some in functions.chunks(PARTITIONS_AT_ONCE) {
+            found.extend(self.figures(some).await?.1);
+        }
+        Ok(found)
+    }
+
+    /// The figures of these functions, or of all when none is given, and those of the whole.
+    async fn figures(
+        &self,
+        functions: &[FunctionId],
+    ) -> Result<(QueueStats, Vec<PartitionStats>), Error> {
+        let args = self.args(|scripts| &scripts.stats);
+        let args = functions.iter().copied().fold(args, Args::function);
+        let mut answer = self.run(args).await?;
         let stats = QueueStats {
             entries: answer.size()?,
             delayed: answer.size()?,

@@ -36,6 +36,7 @@ macro_rules! scripts {
 scripts!(
     enqueue,
     remove,
+    places,
     lease,
     extend,
     settle,

@@ -83,6 +83,11 @@ pub(crate) fn function_version(function: FunctionId, number: u32) -> ID {
     ID(format!("fnv_{function}.{number}"))
 }
 
+/// The id of the backlog of a function.
+pub(crate) fn backlog(function: FunctionId) -> ID {
+    ID(format!("blg_{function}"))
+}
+
 /// The id of an event name, which may hold anything.
 pub(crate) fn event_type(env: EnvId, name: &str) -> ID {
     ID(format!("evty_{env}.{}", URL_SAFE_NO_PAD.encode(name)))
@@ -108,6 +113,7 @@ pub(crate) enum Target {
     FunctionVersion(FunctionId, u32),
     EventType(EnvId, String),
     Organization(OrgId),
+    Backlog(FunctionId),
 }
 
 /// Reads a global id of any type; none when nothing can be found under it.
@@ -155,6 +161,7 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
                 String::from_utf8(name).ok()?,
             ))
         }
+        "blg" => native.parse().ok().map(Target::Backlog),
         OrgId::PREFIX => native.parse().ok().map(Target::Organization),
         WaitId::PREFIX => native.parse().ok().map(Target::Wait),
         _ => None,
@@ -212,6 +219,7 @@ mod tests {
             target(&function_version(function, 7)),
             Some(Target::FunctionVersion(function, 7))
         );
+        assert_eq!(target(&backlog(function)), Some(Target::Backlog(function)));
         let wait = WaitId::derive(run, "a");
         assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));
         assert_eq!(

@@ -16,7 +16,7 @@ use inngest_core::{
     ids::{AppId, EventId, FunctionId, RunId},
     run::{FailedAttempt, Run, StepRecord},
 };
-use inngest_services::{Error as ServiceError, Kind, Reason};
+use inngest_services::{Backlog, Error as ServiceError, Kind, Reason};
 
 use crate::graphql::{asking::Asking, error::failed};
 
@@ -38,6 +38,10 @@ pub(crate) struct RunsOf(pub(crate) EventId);
 /// A version of a function, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct VersionOf(pub(crate) FunctionId, pub(crate) u32);
+
+/// The backlog of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BacklogOf(pub(crate) FunctionId);
 
 /// Why a run is where it is. There is no batch behind it, but each run is asked about once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,6 +126,21 @@ impl Loader<VersionOf> for Batches {
         Ok(found
             .into_iter()
             .map(|((function, number), version)| (VersionOf(function, number), version))
+            .collect())
+    }
+}
+
+impl Loader<BacklogOf> for Batches {
+    type Value = Backlog;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[BacklogOf]) -> Result<HashMap<BacklogOf, Backlog>, Self::Error> {
+        let ids: Vec<FunctionId> = keys.iter().map(|key| key.0).collect();
+        let functions = self.0.services.functions();
+        let found = functions.backlogs_of(&self.0.actor, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|(id, backlog)| (BacklogOf(id), backlog))
             .collect())
     }
 }

@@ -7,17 +7,25 @@ use inngest_services::Mode;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{EVENT_KEY, SIGNING_KEY, Server},
-    permissions::ROOTS,
+    harness::{EVENT_KEY, SIGNING_KEY, Server, registration},
+    permissions::{ROLES, ROOTS},
+    tokens::{token, with_secret},
 };
 
-/// The least that a door asks for.
+/// The least that a door asks for. A signing key opens every door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     Nothing,
     EventKey,
-    SigningKey,
+    /// A token of this role or of one above it.
+    Role(&'static str),
+    /// A signing key, and no token whatever its role.
+    App,
 }
+
+const VIEWER: Needs = Needs::Role("viewer");
+const MEMBER: Needs = Needs::Role("member");
+const ADMIN: Needs = Needs::Role("admin");
 
 const RUN: &str = "01HZZZZZZZZZZZZZZZZZZZZZZZ";
 
@@ -29,33 +37,33 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/e", Needs::EventKey),
     ("POST", "/e/", Needs::EventKey),
     ("POST", "/e/{key}", Needs::EventKey),
-    ("POST", "/invoke/a", Needs::SigningKey),
-    ("POST", "/fn/register", Needs::SigningKey),
-    ("DELETE", "/fn/remove?url=x", Needs::SigningKey),
-    ("GET", "/v0/runs/{run}/actions", Needs::SigningKey),
-    ("GET", "/v0/runs/{run}/batch", Needs::SigningKey),
-    ("DELETE", "/v0/runs/{run}", Needs::SigningKey),
+    ("POST", "/invoke/a", MEMBER),
+    ("POST", "/fn/register", ADMIN),
+    ("DELETE", "/fn/remove?url=x", ADMIN),
+    ("GET", "/v0/runs/{run}/actions", Needs::App),
+    ("GET", "/v0/runs/{run}/batch", Needs::App),
+    ("DELETE", "/v0/runs/{run}", MEMBER),
     ("POST", "/v0/telemetry", Needs::Nothing),
-    ("POST", "/v1/checkpoint/{run}/async", Needs::SigningKey),
-    ("POST", "/v1/http/runs/{run}/async", Needs::SigningKey),
-    ("POST", "/v1/signals", Needs::SigningKey),
-    ("POST", "/api/v1/signals", Needs::SigningKey),
-    ("GET", "/v1/events", Needs::SigningKey),
-    ("GET", "/v1/events/{run}", Needs::SigningKey),
-    ("GET", "/v1/events/{run}/runs", Needs::SigningKey),
-    ("GET", "/v1/runs/{run}", Needs::SigningKey),
-    ("DELETE", "/v1/runs/{run}", Needs::SigningKey),
-    ("GET", "/v1/apps/a/functions", Needs::SigningKey),
-    ("GET", "/api/v1/events", Needs::SigningKey),
-    ("POST", "/api/v1/events", Needs::SigningKey),
-    ("GET", "/api/v1/events/{run}", Needs::SigningKey),
-    ("GET", "/api/v1/events/{run}/runs", Needs::SigningKey),
-    ("GET", "/api/v1/runs", Needs::SigningKey),
-    ("GET", "/api/v1/runs/{run}", Needs::SigningKey),
-    ("DELETE", "/api/v1/runs/{run}", Needs::SigningKey),
-    ("GET", "/api/v1/apps/a/functions", Needs::SigningKey),
-    ("POST", "/v0/gql", Needs::SigningKey),
-    ("GET", "/graphql/schema.graphql", Needs::SigningKey),
+    ("POST", "/v1/checkpoint/{run}/async", Needs::App),
+    ("POST", "/v1/http/runs/{run}/async", Needs::App),
+    ("POST", "/v1/signals", MEMBER),
+    ("POST", "/api/v1/signals", MEMBER),
+    ("GET", "/v1/events", VIEWER),
+    ("GET", "/v1/events/{run}", VIEWER),
+    ("GET", "/v1/events/{run}/runs", VIEWER),
+    ("GET", "/v1/runs/{run}", VIEWER),
+    ("DELETE", "/v1/runs/{run}", MEMBER),
+    ("GET", "/v1/apps/a/functions", VIEWER),
+    ("GET", "/api/v1/events", VIEWER),
+    ("POST", "/api/v1/events", MEMBER),
+    ("GET", "/api/v1/events/{run}", VIEWER),
+    ("GET", "/api/v1/events/{run}/runs", VIEWER),
+    ("GET", "/api/v1/runs", VIEWER),
+    ("GET", "/api/v1/runs/{run}", VIEWER),
+    ("DELETE", "/api/v1/runs/{run}", MEMBER),
+    ("GET", "/api/v1/apps/a/functions", VIEWER),
+    ("POST", "/v0/gql", VIEWER),
+    ("GET", "/graphql/schema.graphql", VIEWER),
 ];
 
 #[tokio::test]
@@ -64,11 +72,7 @@ async fn each_door_opens_for_its_key_and_for_nothing_less() {
     let bearer = format!("Bearer {SIGNING_KEY}");
     for (method, path, needs) in ROUTES {
         let method: Method = method.parse().unwrap();
-        let body = if method == Method::POST {
-            json!({})
-        } else {
-            Value::Null
-        };
+        let body = body_for(&method, path);
         let path = path.replace("{run}", RUN);
         let ask = async |key: &str, headers: &[(&str, &str)]| {
             server
@@ -88,12 +92,53 @@ async fn each_door_opens_for_its_key_and_for_nothing_less() {
             *needs != Needs::Nothing,
             "{method} {path}: {wrong}"
         );
-        if *needs == Needs::SigningKey || path.contains("{key}") {
+        if matches!(needs, Needs::Role(_) | Needs::App) || path.contains("{key}") {
             let known = ask(EVENT_KEY, &[("authorization", &bearer)]).await;
             assert!(
                 known != StatusCode::UNAUTHORIZED && known != StatusCode::FORBIDDEN,
                 "{method} {path}: {known}"
             );
+        }
+    }
+}
+
+/// A body that the door understands, so that it is the credential that decides.
+fn body_for(method: &Method, path: &str) -> Value {
+    match path {
+        _ if method != Method::POST => Value::Null,
+        "/fn/register" => registration(),
+        "/v0/gql" => json!({"query": "{ functions { id } }"}),
+        "/api/v1/events" => json!({"name": "a", "data": {}}),
+        path if path.ends_with("/signals") => json!({"signal": "a"}),
+        path if path.ends_with("/async") => json!({"run_id": RUN, "steps": []}),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn each_door_opens_for_its_role_and_for_none_below() {
+    let server = with_secret().await;
+    for (method, path, needs) in ROUTES {
+        let method: Method = method.parse().unwrap();
+        let body = body_for(&method, path);
+        for (place, role) in ROLES.iter().enumerate() {
+            let bearer = format!("Bearer {}", token(&json!({"role": role})));
+            let headers = [("authorization", bearer.as_str())];
+            let path = path.replace("{run}", RUN).replace("{key}", "wrong");
+            let answer = server.send(method.clone(), &path, &body, &headers).await;
+            let expected = match needs {
+                Needs::Nothing => None,
+                Needs::EventKey => Some(StatusCode::UNAUTHORIZED),
+                Needs::App => Some(StatusCode::FORBIDDEN),
+                Needs::Role(least) => {
+                    let least = ROLES.iter().position(|role| role == least).unwrap();
+                    (place < least).then_some(StatusCode::FORBIDDEN)
+                }
+            };
+            let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+            let refused = Some(answer.status).filter(|status| refusals.contains(status));
+            let text = String::from_utf8_lossy(&answer.body);
+            assert_eq!(refused, expected, "{method} {path} as {role}: {text}");
         }
     }
 }

@@ -291,3 +291,68 @@ async fn event_names_are_those_that_came_and_those_that_functions_listen_to() {
         );
     }
 }
+
+#[tokio::test]
+async fn queue_tells_what_is_due_and_under_way_of_each_function() {
+    let server = Server::dev().await;
+    server.register().await;
+    server.start_run().await;
+    let again = json!({"name": "shop/order.placed"});
+    server.post("/e/key", &again).await;
+    let query = "{ environment { queue { at ready executing oldestReadyAgeMs partitions { totalCount { value } nodes {
+        id ready executing oldestReadyAgeMs function { slug backlog { ready executing } } } } } } }";
+    let figures = async || server.query(query, json!({})).await["environment"]["queue"].clone();
+    let queue = figures().await;
+    assert_eq!(queue["at"], at(0).to_rfc3339());
+    assert_eq!(
+        (&queue["ready"], &queue["executing"]),
+        (&json!(2), &json!(0))
+    );
+    assert_eq!(queue["oldestReadyAgeMs"], 0);
+    let leases = server.services.queue().try_lease(1).await.unwrap().leases;
+    assert_eq!(leases.len(), 1);
+    let queue = figures().await;
+    assert_eq!(
+        (&queue["ready"], &queue["executing"]),
+        (&json!(1), &json!(1))
+    );
+    let partitions = queue["partitions"]["nodes"].as_array().unwrap();
+    assert_eq!(queue["partitions"]["totalCount"]["value"], partitions.len());
+    let own = json!({"slug": "shop-receipt", "backlog": {"ready": 1, "executing": 1}});
+    assert_eq!(partitions[0]["function"], own);
+    let bad = server
+        .query("{ environment { queue { partitions(orderBy: {field: OLDEST_READY_AGE, direction: ASC}) { nodes { ready } } } } }", json!({}))
+        .await;
+    let last = bad["environment"]["queue"]["partitions"]["nodes"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(last["ready"], 1, "the one with an age is the oldest");
+}
+
+#[tokio::test]
+async fn run_tells_what_holds_it_back() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (_, run) = server.start_run().await;
+    let query =
+        "query ($id: ID!) { run(id: $id) { activity reasons { activity text until stepId } } }";
+    let shown = async || server.query(query, json!({"id": run})).await["run"].clone();
+    let queued = "it waits for a free worker (of its function: 1 due, 0 under way)";
+    let reason = json!([{"activity": "QUEUED", "text": queued, "until": null, "stepId": null}]);
+    assert_eq!(
+        shown().await,
+        json!({"activity": "QUEUED", "reasons": reason})
+    );
+    // Another process has taken it: this one does not make the call.
+    let leases = server.services.queue().try_lease(1).await.unwrap().leases;
+    assert_eq!(leases.len(), 1);
+    let called = shown().await;
+    assert_eq!(called["activity"], "EXECUTING");
+    assert_eq!(
+        called["reasons"][0]["text"],
+        "the app is being called, attempt 1"
+    );
+}

@@ -32,7 +32,7 @@ fn other() -> (OrgId, EnvId) {
 }
 
 /// Roles from the least to the most.
-const ROLES: [&str; 4] = ["viewer", "member", "admin", "owner"];
+pub(crate) const ROLES: [&str; 4] = ["viewer", "member", "admin", "owner"];
 
 /// A root field: the permission and the least role that it asks for, an operation with the ids of the first tenant, and a text that
 /// the answer has for the first tenant and must not have for another; none where there is nothing to see.
@@ -73,7 +73,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.viewer", NOTHING, "{ viewer { permissions organization { id } environment { id } } }", Some("000000000000\"")),
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
-        eventTypes { nodes { name functions { slug } } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } } } }", Some("tenant-one")),
     row("Query.app", APPS_READ, "{ app(id: \"{app}\") { externalId functions { nodes { slug } } } }", Some("shop-receipt")),
     row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug versions { nodes { number } } version { number } } }", Some("shop-receipt")),
@@ -280,12 +280,13 @@ async fn each_permission_named_in_the_table_is_what_its_least_role_has_more() {
         let answer = ask(
             &server,
             &own(role),
-            "{ viewer { kind permissions } }",
+            "{ viewer { kind role permissions } }",
             json!({}),
         )
         .await;
         let has = answer["data"]["viewer"]["permissions"].to_string();
         assert_eq!(answer["data"]["viewer"]["kind"], "USER");
+        assert_eq!(answer["data"]["viewer"]["role"], role.to_uppercase());
         for row in ROOTS.iter().filter(|row| !row.permission.is_empty()) {
             let least = ROLES.iter().position(|role| *role == row.least).unwrap();
             let quoted = format!("\"{}\"", row.permission);
@@ -332,6 +333,7 @@ async fn every_node_is_found_by_its_tenant_and_by_no_other() {
         // base64url of `shop/order.placed`
         ("EventType", format!("evty_{env}.c2hvcC9vcmRlci5wbGFjZWQ")),
         ("Function", format!("fn_{}", ids.function)),
+        ("FunctionBacklog", format!("blg_{}", ids.function)),
         ("FunctionVersion", format!("fnv_{}.1", ids.function)),
         ("Organization", format!("org_{DEFAULT_ORG}")),
         ("Run", format!("run_{run}")),

@@ -1,7 +1,7 @@
 -- Figures. Walks functions, not entries; forgets functions that have no entries left.
--- ARGV: none.
+-- ARGV: functions; all when there are none.
 -- Returns: generation, entries, delayed, leased, expired, crashes, next due (or ''), how many entries a rebuild
--- under way has added and has to add (or '' and ''), then for each function with due or leased entries its
+-- under way has added and has to add (or '' and ''), then for each of the functions with due or leased entries its
 -- id, ready, backlog, leased, due time of the first (or '').
 if not generation then return { 'NOGEN' } end
 local due = first_score(DELAYED)
@@ -10,7 +10,7 @@ local result = {
   generation, number('entries'), call('ZCARD', DELAYED), call('ZCARD', LEASED), number('expired'), number('crashes'),
   due and string.format('%.0f', due) or '', rebuilt[1] or '', rebuilt[2] or '',
 }
-for _, f in ipairs(call('SMEMBERS', PARTS)) do
+for _, f in ipairs(#ARGV > 0 and ARGV or call('SMEMBERS', PARTS)) do
   local calls, others = call('ZCARD', lane_key(f, '1')), call('ZCARD', lane_key(f, '0'))
   local leased = call('SCARD', holders_key(f, '1')) + call('SCARD', holders_key(f, '0'))
   if calls + others + leased == 0 then

@@ -20,6 +20,7 @@ use crate::graphql::{
         event_type::{self, EventTypeObject},
         filter::{AppFilter, EventFilter, EventOrder, FunctionFilter, RunFilter, RunOrder},
         function::FunctionObject,
+        queue::QueueStats,
         run::RunObject,
         viewer::OrganizationObject,
     },
@@ -140,6 +141,16 @@ impl EnvironmentObject {
         #[graphql(desc = "Event name.")] name: String,
     ) -> Option<Result<EventTypeObject, Error>> {
         event_type::find(ctx, name).await
+    }
+
+    /// Present state of the queue; null, with an error, when the schedule does not answer.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn queue(&self, ctx: &Context<'_>) -> Option<Result<QueueStats, Error>> {
+        let asking = asking(ctx);
+        let found = asking.services.functions().backlogs(&asking.actor).await;
+        let at = asking.services.clock().now();
+        let found = found.map(|backlogs| QueueStats::new(at, backlogs));
+        Some(found.map_err(|error| failed(ctx, &error)))
     }
 
     /// Apps, by name.

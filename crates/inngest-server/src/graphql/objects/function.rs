@@ -17,13 +17,14 @@ use crate::graphql::{
     connection::{self, Counted, Page, RunPage},
     error::{as_error, bad_input, failed},
     ids::GlobalId,
-    loaders::{VersionOf, load},
+    loaders::{BacklogOf, VersionOf, load},
     objects::{
         app::AppObject,
         environment::{EnvironmentObject, list_runs},
         filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
         function_version::FunctionVersionObject,
+        queue::FunctionBacklog,
         run::RunObject,
     },
     scalars::{CelExpression, DateTime, DurationString, UuidText},
@@ -181,6 +182,15 @@ impl FunctionObject {
     /// Last change of configuration.
     async fn updated_at(&self) -> DateTime {
         DateTime(self.0.updated_at)
+    }
+
+    /// Present queue state of this function; null, with an error, when the schedule does not answer.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn backlog(&self, ctx: &Context<'_>) -> Option<Result<FunctionBacklog, Error>> {
+        load(ctx, BacklogOf(self.0.id))
+            .await
+            .transpose()
+            .map(|found| found.map(FunctionBacklog))
     }
 
     /// Runs of this function, newest first.

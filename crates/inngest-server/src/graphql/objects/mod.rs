@@ -12,6 +12,7 @@ pub(crate) mod function;
 pub(crate) mod function_config;
 pub(crate) mod function_version;
 pub(crate) mod node;
+pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod run_parts;
 pub(crate) mod server;

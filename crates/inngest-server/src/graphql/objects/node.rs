@@ -8,7 +8,7 @@ use crate::graphql::{
     asking::asking,
     error::nullable,
     ids::{self, Target},
-    loaders::{StepsOf, VersionOf, load},
+    loaders::{BacklogOf, StepsOf, VersionOf, load},
     objects::{
         app::AppObject,
         attempt::{self, StepAttemptObject},
@@ -17,6 +17,7 @@ use crate::graphql::{
         event_type::{self, EventTypeObject},
         function::FunctionObject,
         function_version::FunctionVersionObject,
+        queue::FunctionBacklog,
         run::RunObject,
         step::StepObject,
         trace::{TraceObject, TraceSpanObject},
@@ -48,6 +49,7 @@ pub(crate) enum Node {
     FunctionVersion(FunctionVersionObject),
     EventType(EventTypeObject),
     Organization(OrganizationObject),
+    Backlog(FunctionBacklog),
 }
 
 /// The object with this id; none when it is missing, not visible, or the text is no global id.
@@ -60,6 +62,10 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
         Target::Organization(org) => {
             (org == asking.actor.org).then(|| Ok(Node::Organization(OrganizationObject)))
         }
+        Target::Backlog(function) => load(ctx, BacklogOf(function))
+            .await
+            .transpose()
+            .map(|found| found.map(|it| Node::Backlog(FunctionBacklog(it)))),
         Target::EventType(env, name) => {
             if env != asking.actor.env {
                 return None;

@@ -24,7 +24,9 @@ use crate::graphql::{
         failure::ExecutionError,
         function::FunctionObject,
         function_version::FunctionVersionObject,
-        run_parts::{RunActivity, RunCancel, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts},
+        run_parts::{
+            RunActivity, RunCancel, RunReason, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts,
+        },
         step::StepObject,
         trace::{self, TraceObject},
         wait::{self, WaitObject},
@@ -131,6 +133,14 @@ impl RunObject {
             .await
             .map(|reasons| reasons.map(|reasons| RunActivity::of(&reasons)))
             .and_then(Result::transpose)
+    }
+
+    /// Why an unfinished run is where it is, an entry for each of its branches; empty after its end.
+    #[graphql(complexity = "20 + 5 * child_complexity")]
+    async fn reasons(&self, ctx: &Context<'_>) -> Result<Vec<RunReason>, Error> {
+        let found = reasons(ctx, &self.0).await.transpose()?;
+        let all = found.as_deref().map_or(&[][..], Vec::as_slice);
+        Ok(all.iter().filter_map(RunReason::of).collect())
     }
 
     /// When the earliest sleep, retry or timeout is due; null after the end and when nothing is timed.

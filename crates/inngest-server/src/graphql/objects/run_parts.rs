@@ -80,6 +80,30 @@ impl RunActivity {
     }
 }
 
+/// Why one branch of a run is where it is.
+#[derive(SimpleObject)]
+pub(crate) struct RunReason {
+    /// What it is doing.
+    activity: RunActivity,
+    /// What holds it back, as a sentence for people.
+    text: String,
+    /// When it will move at the latest; null when that is not known.
+    until: Option<DateTime>,
+    /// Hashed id of the step that this is about; null for the run itself.
+    step_id: Option<String>,
+}
+
+impl RunReason {
+    pub(crate) fn of(reason: &Reason) -> Option<Self> {
+        Some(Self {
+            activity: RunActivity::of_code(reason.code)?,
+            text: reason.text.clone(),
+            until: reason.until.map(DateTime),
+            step_id: reason.step.as_ref().map(ToString::to_string),
+        })
+    }
+}
+
 /// What started a run.
 #[derive(SimpleObject)]
 pub(crate) struct RunTrigger {
@@ -285,6 +309,7 @@ mod tests {
                     code,
                     text: String::new(),
                     until: None,
+                    step: None,
                 })
                 .collect::<Vec<_>>()
         };

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, Error, ID, Object};
 
-use inngest_core::access::{ActorKind, Scope};
+use inngest_core::access::{ActorKind, Role, Scope};
 
 use crate::graphql::{
     asking::asking,
@@ -42,6 +42,11 @@ impl Viewer {
         EnvironmentObject::of(asking(ctx))
     }
 
+    /// Role that the token gives; null without a token.
+    async fn role(&self, ctx: &Context<'_>) -> Option<RoleEnum> {
+        asking(ctx).actor.role.map(RoleEnum::from)
+    }
+
     /// What the credential may do there.
     async fn permissions(&self, ctx: &Context<'_>) -> Vec<Permission> {
         let actor = &asking(ctx).actor;
@@ -64,6 +69,20 @@ pub(crate) enum PrincipalKind {
     Key,
     /// Dev mode without authentication.
     Anonymous,
+}
+
+/// Named set of permissions; each role includes the ones below it.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(name = "Role", remote = "Role")]
+pub(crate) enum RoleEnum {
+    /// Whatever there is.
+    Owner,
+    /// Adds and removes apps, and everything below.
+    Admin,
+    /// Sends events, starts, cancels and reruns runs, and everything below.
+    Member,
+    /// Read only.
+    Viewer,
 }
 
 /// Single permission.
