@@ -73,7 +73,7 @@ pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
 pub use explain::Reason;
-pub use inngest_state::{EventFilter, RunFilter};
+pub use inngest_state::{EventFilter, RunFilter, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, LiveViews, PartNews, RunFeedFilter, RunNews, Standing,

@@ -8,10 +8,12 @@ use inngest_core::{
     ids::{AppId, EnvId, FunctionId},
     page::{Count, Direction, Page, PageRequest},
     run::Run,
+    wait::Wait,
     wire,
 };
 use inngest_state::{
     AppFilter as StoredApps, EventFilter, FunctionFilter as StoredFunctions, RunFilter, Store,
+    WaitFilter,
 };
 
 use crate::{
@@ -90,6 +92,33 @@ impl Runs<'_> {
         actor.require(Scope::RunsRead)?;
         check_runs(filter)?;
         Ok(self.0.store.count_runs(actor.env, filter).await?)
+    }
+}
+
+impl Runs<'_> {
+    /// One page of what the runs of the environment wait for now, oldest first.
+    ///
+    /// # Errors
+    /// `invalid_cursor`, and `filter_too_long` for more than 500 values in a part of the filter.
+    pub async fn list_waits(
+        &self,
+        actor: &Actor,
+        filter: &WaitFilter,
+        request: &PageRequest,
+    ) -> Result<Page<Wait>, Error> {
+        actor.require(Scope::RunsRead)?;
+        bounded(filter.longest_list())?;
+        Ok(self.0.store.list_waits(actor.env, filter, request).await?)
+    }
+
+    /// How many waits a list has.
+    ///
+    /// # Errors
+    /// `filter_too_long`, as for the list.
+    pub async fn count_waits(&self, actor: &Actor, filter: &WaitFilter) -> Result<Count, Error> {
+        actor.require(Scope::RunsRead)?;
+        bounded(filter.longest_list())?;
+        Ok(self.0.store.count_waits(actor.env, filter).await?)
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     migration!("20261126000400_change_log", "20261122000100_engine"),
     migration!("20261126000420_operations", "20261122000100_engine"),
     migration!("20261126000440_objects", "20261122000100_engine"),
+    migration!("20261126000441_open_waits", "20261122000100_engine"),
     migration!("20261126000480_trace", "20261122000100_engine"),
 ];
 

@@ -10,7 +10,7 @@ use async_graphql::{
 use inngest_core::page::{
     self, COUNT_CAP, Count, DEFAULT_PAGE, Direction, Key, MAX_PAGE, Order, PageRequest,
 };
-use inngest_services::{AppFilter, EventFilter, FunctionFilter, RunFilter};
+use inngest_services::{AppFilter, EventFilter, FunctionFilter, RunFilter, WaitFilter};
 
 use crate::graphql::{
     asking::asking,
@@ -91,6 +91,7 @@ pub(crate) enum Length {
     Events(EventFilter),
     Functions(FunctionFilter),
     Apps(AppFilter),
+    Waits(WaitFilter),
 }
 
 impl Length {
@@ -107,6 +108,7 @@ impl Length {
             Self::Events(filter) => services.events().count(actor, filter).await,
             Self::Functions(filter) => services.functions().count(actor, filter).await,
             Self::Apps(filter) => services.apps().count(actor, filter).await,
+            Self::Waits(filter) => services.runs().count_waits(actor, filter).await,
         };
         counted
             .map(TotalCount::from)

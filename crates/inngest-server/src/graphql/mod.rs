@@ -96,6 +96,12 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Page<objects::function_version::FunctionVersionObject, Counted>>(
             "A page of function versions.",
         )
+        .override_output_type_description::<Page<objects::wait::WaitObject, Counted>>(
+            "A page of waits.",
+        )
+        .override_output_type_description::<Page<objects::queue::FunctionBacklog, Counted>>(
+            "A page of function backlogs.",
+        )
         .override_output_type_description::<Page<objects::trace::TraceSpanObject, Counted>>(
             "A page of spans.",
         )

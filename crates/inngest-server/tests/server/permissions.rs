@@ -73,7 +73,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.viewer", NOTHING, "{ viewer { permissions organization { id } environment { id } } }", Some("000000000000\"")),
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
-        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } } } }", Some("tenant-one")),
     row("Query.app", APPS_READ, "{ app(id: \"{app}\") { externalId functions { nodes { slug } } } }", Some("shop-receipt")),
     row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug versions { nodes { number } } version { number } } }", Some("shop-receipt")),

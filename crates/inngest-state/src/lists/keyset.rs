@@ -15,6 +15,7 @@ use crate::Error;
 /// What kind of values a column holds by which a list is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Number,
     Text,
     Id,
 }
@@ -119,7 +120,9 @@ where
             && keys.iter().zip(self.columns).all(|(key, (_, kind))| {
                 matches!(
                     (key, kind),
-                    (Key::Text(_), Kind::Text) | (Key::Id(_), Kind::Id)
+                    (Key::Number(_), Kind::Number)
+                        | (Key::Text(_), Kind::Text)
+                        | (Key::Id(_), Kind::Id)
                 )
             });
         if fits {

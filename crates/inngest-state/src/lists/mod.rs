@@ -4,7 +4,9 @@ mod apps;
 mod events;
 pub(crate) mod keyset;
 mod runs;
+mod waits;
 
 pub use apps::{AppFilter, FunctionFilter};
 pub use events::EventFilter;
 pub use runs::RunFilter;
+pub use waits::WaitFilter;

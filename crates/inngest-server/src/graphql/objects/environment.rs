@@ -23,6 +23,7 @@ use crate::graphql::{
         queue::QueueStats,
         run::RunObject,
         viewer::OrganizationObject,
+        wait::{WaitFilter, WaitObject},
     },
     scalars::UuidText,
 };
@@ -284,6 +285,23 @@ impl EnvironmentObject {
     ) -> Result<Page<RunObject, RunPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
         list_runs(ctx, filter, order_by, &request).await
+    }
+
+    /// Open waits for events, signals and invoked runs, oldest first.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn waits(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Only these waits.")] filter: Option<WaitFilter>,
+    ) -> Result<Page<WaitObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter.unwrap_or_default().list(ctx, &request).await
     }
 }
 

@@ -1,17 +1,20 @@
 //! What a run waits for.
 
-use async_graphql::{Context, Enum, Error, ID, Object};
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
 
 use inngest_core::{
-    ids::RunId,
+    ids::{FunctionId, RunId},
+    page::PageRequest,
     wait::{Wait, WaitKind},
     wire::finish,
 };
+use inngest_services as services;
 
 use crate::graphql::{
     asking::asking,
+    connection::{Counted, Length, Page},
     error::failed,
-    ids::GlobalId,
+    ids::{self, GlobalId},
     loaders::{RunsOf, StepsOf, load},
     objects::{
         run::{self, RunObject},
@@ -116,6 +119,43 @@ impl WaitObject {
     }
 }
 
+/// Filter for waits; all given parts must hold.
+#[derive(InputObject, Default)]
+pub(crate) struct WaitFilter {
+    /// Only these kinds.
+    kinds: Option<Vec<WaitKindEnum>>,
+    /// Only for this event.
+    event_name: Option<String>,
+    /// Only for this signal.
+    signal: Option<String>,
+    /// Only of these functions.
+    function_ids: Option<Vec<ID>>,
+}
+
+impl WaitFilter {
+    /// A page of the open waits of the caller's environment.
+    pub(crate) async fn list(
+        self,
+        ctx: &Context<'_>,
+        request: &PageRequest,
+    ) -> Result<Page<WaitObject, Counted>, Error> {
+        let functions = self.function_ids.as_deref();
+        let filter = services::WaitFilter {
+            kinds: self
+                .kinds
+                .map(|list| list.into_iter().map(WaitKindEnum::stored).collect()),
+            event_name: self.event_name,
+            signal: self.signal,
+            functions: functions.map(ids::parse_all::<FunctionId>).transpose()?,
+        };
+        let asking = asking(ctx);
+        let runs = asking.services.runs();
+        let found = runs.list_waits(&asking.actor, &filter, request).await;
+        let found = found.map_err(|error| failed(ctx, &error))?;
+        Ok(Page::of(found, Counted(Length::Waits(filter)), WaitObject))
+    }
+}
+
 /// What a wait is for.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(name = "WaitKind")]
@@ -126,6 +166,16 @@ pub(crate) enum WaitKindEnum {
     Signal,
     /// An invoked run.
     Invoke,
+}
+
+impl WaitKindEnum {
+    fn stored(self) -> WaitKind {
+        match self {
+            Self::Event => WaitKind::Event,
+            Self::Signal => WaitKind::Signal,
+            Self::Invoke => WaitKind::Invoke,
+        }
+    }
 }
 
 /// State of a wait.

@@ -1,0 +1,1 @@
+DROP INDEX waits_open;
