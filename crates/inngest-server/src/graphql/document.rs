@@ -108,7 +108,7 @@ pub(crate) fn prepare(parameters: Parameters) -> Result<Prepared, Refusal> {
             "the document is nested too deep",
         ));
     }
-    let variables = parameters.variables.unwrap_or_default();
+    let mut variables = parameters.variables.unwrap_or_default();
     let mut request = Request::new(query);
     let document = match request.parsed_query() {
         Ok(document) => document,
@@ -122,6 +122,15 @@ pub(crate) fn prepare(parameters: Parameters) -> Result<Prepared, Refusal> {
     };
     let name = parameters.operation_name.filter(|name| !name.is_empty());
     let kind = check(document, name.as_deref(), &variables)?;
+    // The library prices a field by the variables of its page, and refuses one that was left out. No argument here has a default, so
+    // null says the same.
+    let operation = selected(document, name.as_deref())?;
+    for definition in &operation.variable_definitions {
+        if definition.node.default_value.is_none() {
+            let name = definition.node.name.node.as_str();
+            variables.entry(name).or_insert(Value::Null);
+        }
+    }
     if let Some(name) = name {
         request = request.operation_name(name);
     }

@@ -411,3 +411,13 @@ async fn app_that_answers_without_registering_is_no_success() {
     let message = synced["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("registered nothing"), "{message}");
 }
+
+#[tokio::test]
+async fn variables_of_a_page_may_be_left_out() {
+    let server = Server::dev().await;
+    let query = format!(
+        "query ($first: Int, $after: String) {{ environment {{ runs(first: $first, after: $after, filter: {ANY_TIME}) {{ nodes {{ id }} }} }} }}"
+    );
+    let shown = server.query(&query, json!({})).await;
+    assert_eq!(shown["environment"]["runs"]["nodes"], json!([]));
+}
