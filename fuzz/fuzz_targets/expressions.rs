@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
             event: Some(&event),
             incoming: Some(&incoming),
             now,
+            ..Vars::default()
         };
         let _ = program.matches(&vars);
         let _ = program.key(&vars);

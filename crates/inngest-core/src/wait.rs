@@ -169,6 +169,7 @@ pub fn is_satisfied(
                     event: Some(&bindings),
                     incoming: Some(body),
                     now: Some(now.as_millis()),
+                    ..Vars::default()
                 };
                 program.matches_wait(&vars).unwrap_or(false)
             }

@@ -2,6 +2,7 @@
 
 use inngest_core::{
     access::Denied,
+    expr::ExprError,
     ids::{InvalidId, RunId},
     page::InvalidCursor,
 };
@@ -24,6 +25,9 @@ pub enum Error {
     /// Input that is well formed but not acceptable.
     #[error("{message}")]
     Invalid { code: &'static str, message: String },
+    /// Text that is not an expression which can be used there.
+    #[error(transparent)]
+    Expression(#[from] ExprError),
     /// What exists does not allow it.
     #[error("{message}")]
     Conflict { code: &'static str, message: String },
@@ -96,7 +100,7 @@ impl Error {
             Self::NotFound { .. } => Kind::NotFound,
             Self::RunEnded { .. } | Self::Stale { .. } | Self::Conflict { .. } => Kind::Conflict,
             Self::Malformed { .. } => Kind::Malformed,
-            Self::Invalid { .. } | Self::Sync { .. } => Kind::Invalid,
+            Self::Invalid { .. } | Self::Expression(_) | Self::Sync { .. } => Kind::Invalid,
             Self::TooLarge { .. } | Self::OverLimit { .. } => Kind::TooLarge,
             Self::Unauthenticated { .. } => Kind::Unauthenticated,
             Self::Denied(_) => Kind::Forbidden,
@@ -128,6 +132,7 @@ impl Error {
             | Self::OverLimit { code, .. }
             | Self::Unauthenticated { code, .. }
             | Self::Sync { code, .. } => code,
+            Self::Expression(_) => "invalid_expression",
             Self::Denied(_) => "forbidden",
             Self::Busy => "server_busy",
             Self::Stopping => "server_stopping",

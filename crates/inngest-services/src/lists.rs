@@ -325,7 +325,7 @@ fn contains(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(&part.to_lowercase())
 }
 
-fn check_runs(filter: &RunFilter) -> Result<(), Error> {
+pub(crate) fn check_runs(filter: &RunFilter) -> Result<(), Error> {
     bounded(filter.longest_list())?;
     let functions = filter.functions.as_ref().map_or(0, Vec::len);
     if filter.function_version.is_some() && functions != 1 {
@@ -337,7 +337,7 @@ fn check_runs(filter: &RunFilter) -> Result<(), Error> {
     Ok(())
 }
 
-fn bounded(values: usize) -> Result<(), Error> {
+pub(crate) fn bounded(values: usize) -> Result<(), Error> {
     if values <= FILTER_VALUES {
         return Ok(());
     }

@@ -180,6 +180,7 @@ impl Registry {
                         event: Some(&body),
                         incoming: None,
                         now: Some(now_ms),
+                        ..inngest_core::expr::Vars::default()
                     };
                     program.matches(&vars).unwrap_or(false)
                 }

@@ -148,6 +148,7 @@ impl Engine {
                 event: Some(&body),
                 incoming: None,
                 now: Some(now.as_millis()),
+                ..Vars::default()
             };
             if let Ok(Some(key)) = program.key(&vars) {
                 keys.push((key_hash("function", &key), until));

@@ -112,7 +112,9 @@ pub use commit::{
 pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::TenantEvent;
-pub use lists::{AppFilter, EventFilter, FunctionFilter, RunFilter, WaitFilter};
+pub use lists::{
+    AppFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, Traces, WaitFilter,
+};
 pub use matching::Matcher;
 pub use migrate::Migrate;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};

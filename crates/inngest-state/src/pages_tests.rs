@@ -7,7 +7,7 @@ use inngest_core::{
 };
 
 use crate::{
-    Commit, Error, EventFilter, NewRun, RunFilter,
+    Commit, Error, EventFilter, Hints, NewEvent, NewRun, RunFilter, Traces,
     lists_tests::{NEWEST, all_events, all_runs, fill, rows},
     samples::*,
     testing::on_each,
@@ -323,6 +323,98 @@ async fn each_part_of_an_event_filter_chooses_as_it_says() {
             let count = store.count_events(DEFAULT_ENV, &filter).await.unwrap();
             assert_eq!(count.value, expected.len() as u64, "{filter:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn slice_reads_only_what_may_match_and_says_how_far_it_went() {
+    on_each(async |store| {
+        for (number, body) in [
+            (1, r#"{"data":{"id":7,"text":"a\"b"}}"#),
+            (2, r#"{"data":{"id":70}}"#),
+            (3, r#"{"data":{"id":"7"}}"#),
+            (4, r#"{"data":{"other":{"id":7}}}"#),
+        ] {
+            let event = NewEvent {
+                runs: vec![new_run(number)],
+                ..new_event(number, "a", body)
+            };
+            store.must(send(vec![event])).await;
+        }
+        store
+            .must(Commit {
+                run: Some(end(1, 1)),
+                ..Commit::default()
+            })
+            .await;
+        let traces = |name: &str, value: serde_json::Value| vec![Traces::of(name, &[value])];
+        let event = |traces| Hints {
+            event: traces,
+            ..Hints::default()
+        };
+        let cases: Vec<(Hints, &[u64])> = vec![
+            (Hints::default(), &[1, 2, 3, 4]),
+            // What begins with the value is read as well: the search has the last word.
+            (event(traces("id", 7.into())), &[1, 2, 4]),
+            (event(traces("id", "7".into())), &[3]),
+            (event(traces("text", "a\"b".into())), &[1]),
+            (event(traces("text", "a".into())), &[]),
+        ];
+        let all = PageRequest {
+            limit: 500,
+            ..rows(1)
+        };
+        for (hints, expected) in cases {
+            let runs = store
+                .slice_runs(DEFAULT_ENV, &all_runs(), &hints, Direction::Ascending, &all)
+                .await
+                .unwrap();
+            let ids: Vec<_> = runs.page.items.iter().map(|run| run.id).collect();
+            let wanted: Vec<_> = expected.iter().copied().map(run_id).collect();
+            assert_eq!(ids, wanted, "{hints:?}");
+            assert_eq!((runs.candidates, runs.goes_on), (4, false));
+            let events = store
+                .slice_events(
+                    DEFAULT_ENV,
+                    &all_events(),
+                    &hints,
+                    Direction::Ascending,
+                    &all,
+                )
+                .await
+                .unwrap();
+            let ids: Vec<_> = events.page.items.iter().map(|event| event.id).collect();
+            let wanted: Vec<_> = expected.iter().copied().map(event_id).collect();
+            assert_eq!(ids, wanted, "{hints:?}");
+        }
+        let hints = Hints {
+            statuses: Some(vec![RunStatus::Completed]),
+            output: vec![Traces::of("x", &[1.into()])],
+            ..Hints::default()
+        };
+        let none = store
+            .slice_runs(DEFAULT_ENV, &all_runs(), &hints, NEWEST, &rows(3))
+            .await
+            .unwrap();
+        assert!(none.page.items.is_empty() && none.goes_on);
+        assert_eq!(none.candidates, 3);
+        let rest = PageRequest::new(3, none.end);
+        let rest = store
+            .slice_runs(DEFAULT_ENV, &all_runs(), &Hints::default(), NEWEST, &rest)
+            .await
+            .unwrap();
+        assert_eq!((rest.candidates, rest.goes_on), (1, false));
+        let foreign = store
+            .slice_runs(OTHER_ENV, &all_runs(), &Hints::default(), NEWEST, &all)
+            .await
+            .unwrap();
+        assert_eq!(foreign.candidates, 0);
+        let foreign = store
+            .slice_events(OTHER_ENV, &all_events(), &Hints::default(), NEWEST, &all)
+            .await
+            .unwrap();
+        assert_eq!(foreign.candidates, 0);
     })
     .await;
 }

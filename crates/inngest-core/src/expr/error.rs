@@ -1,3 +1,13 @@
+impl ExprError {
+    /// Line and column of the problem, counted from 1; the beginning where no place is known.
+    pub fn position(&self) -> (usize, usize) {
+        match self {
+            Self::Syntax { line, column, .. } => (*line, *column),
+            _ => (1, 1),
+        }
+    }
+}
+
 /// What is wrong with an expression, or with evaluating it on some event. Messages are for the author of the expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExprError {
@@ -15,8 +25,8 @@ pub enum ExprError {
         column: usize,
         message: String,
     },
-    #[error("`{name}` is unknown, expressions can use `event`, `async` and `vars`")]
-    UnknownRoot { name: String },
+    #[error("`{name}` is unknown, this expression can use {known}")]
+    UnknownRoot { name: String, known: &'static str },
     #[error("there is no function `{name}`, or it is not called that way")]
     UnknownFunction { name: String },
     #[error("`{function}` does not take {count} arguments")]

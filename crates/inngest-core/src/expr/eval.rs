@@ -15,6 +15,8 @@ use super::{ExprError, Vars, call};
 pub(super) enum Rules {
     Trigger,
     Wait,
+    /// Any comparison with something missing is false.
+    Search,
 }
 
 /// One evaluation.
@@ -116,6 +118,9 @@ impl<'v> Evaluator<'v> {
             Root::Event => self.vars.event.map(Value::from_json),
             Root::Incoming => self.vars.incoming.map(Value::from_json),
             Root::Vars => None,
+            Root::Output => self.vars.output.map(Value::from_json),
+            Root::Error => self.vars.error.map(Value::from_json),
+            Root::Run => self.vars.run.map(Value::from_json),
             Root::Local(index) => self.locals.get(index).cloned(),
         };
         let mut value = root.unwrap_or(Value::Missing);
@@ -150,6 +155,9 @@ impl<'v> Evaluator<'v> {
         let left_value = self.eval(left)?;
         let right_value = self.eval(right)?;
         let one_is_missing = left_value.is_missing() || right_value.is_missing();
+        if self.rules == Rules::Search && one_is_missing {
+            return Ok(Value::Bool(false));
+        }
         if self.rules == Rules::Wait
             && one_is_missing
             && operator != Compare::NotEqual

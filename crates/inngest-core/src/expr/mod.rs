@@ -14,6 +14,7 @@
 //! | `check` | which functions exist, what the restrictive rules allow |
 //! | `eval`, `call` | tree and variables → value |
 //! | `value` | values: truth, equality, order, arithmetic, text |
+//! | `search` | expressions over stored events and runs |
 //! | `interpolate` | what a wait must keep of its event, and the key an index finds it by |
 
 mod call;
@@ -23,6 +24,7 @@ mod eval;
 mod interpolate;
 mod number;
 mod parse;
+mod search;
 mod value;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use self::parse::Node;
 
 pub use self::error::ExprError;
 pub use self::interpolate::{KeyValue, SelectiveKey, key_hash_at, prune};
+pub use self::search::{Demand, SearchOver, SearchRoot};
 
 /// Longest source text, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 4_096;
@@ -69,6 +72,12 @@ pub struct Vars<'a> {
     pub event: Option<&'a serde_json::Value>,
     /// `async`: the event that has just come in, where that is another one.
     pub incoming: Option<&'a serde_json::Value>,
+    /// `output`: what a run returned. Searches only.
+    pub output: Option<&'a serde_json::Value>,
+    /// `error`: why a run failed. Searches only.
+    pub error: Option<&'a serde_json::Value>,
+    /// `run`: a run itself. Searches only.
+    pub run: Option<&'a serde_json::Value>,
     /// `now()`, in ms since the epoch. Calling it without is an error.
     pub now: Option<i64>,
 }
@@ -79,7 +88,7 @@ impl Program {
     /// # Errors
     /// All cases of [`ExprError`] that need no event: too long, too complex, malformed, unknown name or function, bad pattern.
     pub fn parse(text: &str) -> Result<Self, ExprError> {
-        let node = parse::parse(text)?;
+        let node = parse::parse(text, parse::Names::Async)?;
         let text = text.to_owned();
         Ok(Self(Arc::new(Inner { text, node })))
     }

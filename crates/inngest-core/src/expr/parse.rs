@@ -74,8 +74,45 @@ pub(super) enum Root {
     Event,
     Incoming,
     Vars,
+    Output,
+    Error,
+    Run,
     /// The variable of the macro at this nesting, counted from the outermost.
     Local(usize),
+}
+
+/// Which names an expression may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Names {
+    /// `event`, `async` and `vars`.
+    #[default]
+    Async,
+    /// `event`.
+    Event,
+    /// `event`, `output`, `error` and `run`.
+    Run,
+}
+
+impl Names {
+    fn root(self, name: &str) -> Option<Root> {
+        Some(match (name, self) {
+            ("event", _) => Root::Event,
+            ("async", Self::Async) => Root::Incoming,
+            ("vars", Self::Async) => Root::Vars,
+            ("output", Self::Run) => Root::Output,
+            ("error", Self::Run) => Root::Error,
+            ("run", Self::Run) => Root::Run,
+            _ => return None,
+        })
+    }
+
+    fn listed(self) -> &'static str {
+        match self {
+            Self::Async => "`event`, `async` and `vars`",
+            Self::Event => "`event`",
+            Self::Run => "`event`, `output`, `error` and `run`",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -167,7 +204,7 @@ impl Node {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
+pub(super) fn parse(text: &str, names: Names) -> Result<Node, ExprError> {
     if text.len() > MAX_SOURCE_BYTES {
         return Err(ExprError::TooLong);
     }
@@ -180,7 +217,11 @@ pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
             .parse(text)
     });
     match parsed {
-        Ok(Ok(tree)) => Reader::default().read(tree),
+        Ok(Ok(tree)) => Reader {
+            names,
+            ..Reader::default()
+        }
+        .read(tree),
         Ok(Err(errors)) => Err(syntax_error(&errors)),
         Err(_) => Err(malformed("this cannot be parsed")),
     }
@@ -216,6 +257,7 @@ fn malformed(message: &str) -> ExprError {
 /// Turns the parser's tree into ours.
 #[derive(Default)]
 struct Reader {
+    names: Names,
     nodes: usize,
     depth: usize,
     /// Variables of the macros around, outermost first.
@@ -268,19 +310,18 @@ impl Reader {
 
     fn read_name(&self, name: &str) -> Result<Node, ExprError> {
         let local = self.variables.iter().rposition(|variable| variable == name);
-        let root = match (local, name) {
-            (Some(index), _) => Root::Local(index),
-            (None, "event") => Root::Event,
-            (None, "async") => Root::Incoming,
-            (None, "vars") => Root::Vars,
-            _ => {
-                return match check::type_name(name) {
-                    Some(name) => Ok(Node::TypeName(name)),
-                    None => Err(ExprError::UnknownRoot {
-                        name: name.to_owned(),
-                    }),
-                };
-            }
+        let root = match local {
+            Some(index) => Some(Root::Local(index)),
+            None => self.names.root(name),
+        };
+        let Some(root) = root else {
+            return match check::type_name(name) {
+                Some(name) => Ok(Node::TypeName(name)),
+                None => Err(ExprError::UnknownRoot {
+                    name: name.to_owned(),
+                    known: self.names.listed(),
+                }),
+            };
         };
         let keys = Vec::new();
         Ok(Node::Path(Path { root, keys }))

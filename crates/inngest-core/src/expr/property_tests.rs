@@ -125,6 +125,7 @@ fn use_all(text: &str, event: &Json, incoming: &Json) {
         event: Some(event),
         incoming: Some(incoming),
         now: Some(1_785_574_800_000),
+        ..Vars::default()
     };
     let _ = program.check_restrictive();
     let _ = program.matches(&vars);
@@ -166,7 +167,7 @@ proptest! {
     #[test]
     fn an_event_that_lacks_the_key_never_matches(text in wait_expression(), event in event(), incoming in event()) {
         let Ok(program) = Program::parse(&text) else { return Ok(()); };
-        let vars = Vars { event: Some(&event), incoming: Some(&incoming), now: None };
+        let vars = Vars { event: Some(&event), incoming: Some(&incoming), now: None, ..Vars::default() };
         let matches = program.matches_wait(&vars).unwrap_or(false);
         if let Some(key) = program.selective_key(&event)
             && key_hash_at(&incoming, &key.path) != Some(key.value.hash())
@@ -183,7 +184,7 @@ proptest! {
         let Ok(program) = Program::parse(&text) else { return Ok(()); };
         let Some(paths) = program.event_paths() else { return Ok(()); };
         let pruned = prune(&event, &paths);
-        let whole = Vars { event: Some(&event), incoming: Some(&incoming), now: Some(0) };
+        let whole = Vars { event: Some(&event), incoming: Some(&incoming), now: Some(0), ..Vars::default() };
         let part = Vars { event: Some(&pruned), ..whole };
         prop_assert_eq!(program.matches_wait(&whole), program.matches_wait(&part), "{}", text);
         prop_assert_eq!(program.evaluate(&whole), program.evaluate(&part), "{}", text);

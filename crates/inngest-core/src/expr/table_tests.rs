@@ -66,6 +66,7 @@ fn check(text: &str, expected: impl Into<Expected>) {
         event: Some(&event),
         incoming: None,
         now: Some(1_785_574_800_000),
+        ..Vars::default()
     };
     let program = match (Program::parse(&text), &expected) {
         (Err(_), Refused) => return,
@@ -404,7 +405,7 @@ fn unknown_names_and_functions_are_refused() {
     let message = |text: &str| Program::parse(text).unwrap_err().to_string();
     assert_eq!(
         message("foo.bar == 1"),
-        "`foo` is unknown, expressions can use `event`, `async` and `vars`"
+        "`foo` is unknown, this expression can use `event`, `async` and `vars`"
     );
     assert_eq!(
         message("event.data.s.split(',')"),

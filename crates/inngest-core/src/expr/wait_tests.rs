@@ -12,6 +12,7 @@ fn check_wait(text: &str, incoming: Json, expected: bool) {
         event: Some(&event),
         incoming: Some(&incoming),
         now: Some(0),
+        ..Vars::default()
     };
     let program = Program::parse(text).unwrap();
     let found = program.matches_wait(&vars).unwrap_or(false);

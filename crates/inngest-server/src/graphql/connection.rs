@@ -10,11 +10,14 @@ use async_graphql::{
 use inngest_core::page::{
     self, COUNT_CAP, Count, DEFAULT_PAGE, Direction, Key, MAX_PAGE, Order, PageRequest,
 };
-use inngest_services::{AppFilter, EventFilter, FunctionFilter, RunFilter, WaitFilter};
+use inngest_services::{
+    AppFilter, EventFilter, Found, FunctionFilter, RunFilter, Scan, WaitFilter,
+};
 
 use crate::graphql::{
     asking::asking,
     error::{bad_cursor, bad_input, failed},
+    scalars::DateTime,
 };
 
 /// What a page of `first` or `last` entries costs.
@@ -88,7 +91,11 @@ pub(crate) enum Length {
     /// It is in memory.
     Known(usize),
     Runs(RunFilter),
+    /// Of what a search of these finds.
+    FoundRuns(RunFilter, String),
     Events(EventFilter),
+    /// Of what a search of these finds.
+    FoundEvents(EventFilter, String),
     Functions(FunctionFilter),
     Apps(AppFilter),
     Waits(WaitFilter),
@@ -105,6 +112,10 @@ impl Length {
                 Ok(Count { value, is_exact })
             }
             Self::Runs(filter) => services.runs().count(actor, filter).await,
+            Self::FoundRuns(filter, text) => services.runs().count_found(actor, filter, text).await,
+            Self::FoundEvents(filter, text) => {
+                services.events().count_found(actor, filter, text).await
+            }
             Self::Events(filter) => services.events().count(actor, filter).await,
             Self::Functions(filter) => services.functions().count(actor, filter).await,
             Self::Apps(filter) => services.apps().count(actor, filter).await,
@@ -127,9 +138,31 @@ impl Counted {
     }
 }
 
+/// How far a CEL search has looked; search is evaluated in bounded slices.
+#[derive(SimpleObject, Clone, Copy)]
+pub(crate) struct SearchScan {
+    /// True when the scan budget ran out before the page was full; continue from pageInfo.endCursor, or backward from startCursor.
+    is_partial: bool,
+    /// Number of candidate rows evaluated for this page.
+    scanned: i32,
+    /// Time position reached.
+    scanned_until: Option<DateTime>,
+}
+
+impl From<&Scan> for SearchScan {
+    fn from(scan: &Scan) -> Self {
+        Self {
+            is_partial: scan.stopped_at.is_some(),
+            scanned: i32::try_from(scan.scanned).unwrap_or(i32::MAX),
+            scanned_until: scan.until.map(DateTime),
+        }
+    }
+}
+
 /// What connections of runs have besides their page.
 pub(crate) struct RunPage {
     pub(crate) length: Length,
+    pub(crate) scan: Option<SearchScan>,
     pub(crate) feed_cursor: Option<String>,
 }
 
@@ -138,6 +171,7 @@ impl RunPage {
     pub(crate) fn known(length: usize) -> Self {
         Self {
             length: Length::Known(length),
+            scan: None,
             feed_cursor: None,
         }
     }
@@ -148,6 +182,11 @@ impl RunPage {
     /// Number of items in the whole list; computed only when selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
         self.length.count(ctx).await
+    }
+
+    /// How far a search has looked; null without search.
+    async fn scan(&self) -> Option<SearchScan> {
+        self.scan
     }
 
     /// Position for runFeed(after:), taken before the page was read; null on nested lists.
@@ -159,6 +198,7 @@ impl RunPage {
 /// What connections of events have besides their page.
 pub(crate) struct EventPage {
     pub(crate) length: Length,
+    pub(crate) scan: Option<SearchScan>,
     pub(crate) feed_cursor: Option<String>,
 }
 
@@ -167,6 +207,7 @@ impl EventPage {
     pub(crate) fn known(length: usize) -> Self {
         Self {
             length: Length::Known(length),
+            scan: None,
             feed_cursor: None,
         }
     }
@@ -177,6 +218,11 @@ impl EventPage {
     /// Number of items in the whole list; computed only when selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
         self.length.count(ctx).await
+    }
+
+    /// How far a search has looked; null without search.
+    async fn scan(&self) -> Option<SearchScan> {
+        self.scan
     }
 
     /// Position for eventFeed(after:), taken before the page was read; null on nested lists.
@@ -208,6 +254,27 @@ impl<N: OutputType, E: ObjectType> Page<N, E> {
             info,
             extra,
         }
+    }
+}
+
+impl<N: OutputType, E: ObjectType> Page<N, E> {
+    /// The connection over a page of what a search found. Where its budget ran out, the search goes on from there and not from the last
+    /// match.
+    pub(crate) fn found<T>(
+        found: Found<T>,
+        backward: bool,
+        extra: E,
+        node: impl Fn(T) -> N,
+    ) -> Self {
+        let mut page = Self::of(found.page, extra, node);
+        if let Some(stopped_at) = found.scan.stopped_at {
+            let end = match backward {
+                true => &mut page.info.start_cursor,
+                false => &mut page.info.end_cursor,
+            };
+            *end = Some(stopped_at);
+        }
+        page
     }
 }
 

@@ -1,6 +1,6 @@
 //! Service errors as GraphQL errors: `extensions.code` says what kind, `extensions.reason` is the same word as REST's `code`.
 
-use async_graphql::{Context, Error, ErrorExtensionValues};
+use async_graphql::{Context, Error, ErrorExtensionValues, Name, Value as ConstValue};
 
 use inngest_services::{Error as ServiceError, Kind};
 
@@ -16,6 +16,17 @@ pub(crate) fn as_error(error: &ServiceError, request_id: &str) -> Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code(error));
     extensions.set("reason", error.code());
+    if let ServiceError::Expression(error) = error {
+        let (line, column) = error.position();
+        let issue = [
+            ("message", ConstValue::from(error.to_string())),
+            ("line", ConstValue::from(line)),
+            ("column", ConstValue::from(column)),
+        ];
+        let issue = issue.map(|(name, value)| (Name::new(name), value));
+        let issue = ConstValue::Object(issue.into_iter().collect());
+        extensions.set("issues", ConstValue::List(vec![issue]));
+    }
     Error {
         message: shown(error, request_id),
         source: None,
@@ -50,6 +61,7 @@ fn with_code(code: &'static str, message: impl Into<String>) -> Error {
 pub(crate) fn code(error: &ServiceError) -> &'static str {
     match error.kind() {
         Kind::Malformed if error.code() == "invalid_cursor" => "INVALID_CURSOR",
+        Kind::Invalid if error.code() == "invalid_expression" => "INVALID_EXPRESSION",
         Kind::Malformed | Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
             "BAD_USER_INPUT"
         }

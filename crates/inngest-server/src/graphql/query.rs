@@ -6,19 +6,21 @@ use inngest_core::ids::{AppId, EventId, FunctionId, RunId};
 
 use crate::graphql::{
     asking::asking,
-    error::bad_input,
+    error::{bad_input, failed},
     ids,
     loaders::load,
     objects::{
         app::AppObject,
         environment::EnvironmentObject,
         event::EventObject,
+        expression::{ExpressionCheck, ExpressionKind},
         function::FunctionObject,
         node::{self, Node},
         run::{self, RunObject},
         server::ServerInfo,
         viewer::{OrganizationObject, Viewer},
     },
+    scalars::JsonScalar,
 };
 
 /// Most ids in one `nodes`.
@@ -138,5 +140,23 @@ impl Query {
             Ok(id) => run::find(ctx, id).await,
             Err(error) => Some(Err(error)),
         }
+    }
+
+    /// Compiles a CEL expression and evaluates it on a sample.
+    async fn check_expression(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The text.")] expression: String,
+        #[graphql(desc = "Where it will be used.")] kind: ExpressionKind,
+        #[graphql(desc = "Values of the names that it looks at, for example {\"event\": {}}.")]
+        sample: Option<JsonScalar>,
+    ) -> Result<ExpressionCheck, Error> {
+        let asking = asking(ctx);
+        let sample = sample.as_ref().map(|sample| &sample.0);
+        asking
+            .services
+            .check_expression(&asking.actor, &expression, kind.into(), sample)
+            .map(ExpressionCheck::from)
+            .map_err(|error| failed(ctx, &error))
     }
 }

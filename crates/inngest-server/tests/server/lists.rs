@@ -189,3 +189,124 @@ async fn typed_filters_choose_runs_events_functions_and_apps() {
     assert_eq!(count("apps", "nameContains: \"SHO\"").await, 1);
     assert_eq!(count("apps", "nameContains: \"bank\"").await, 0);
 }
+
+#[tokio::test]
+async fn search_finds_by_what_events_and_runs_hold() {
+    let server = Server::dev().await;
+    server.register().await;
+    for total in [5, 50, 500] {
+        let event = json!({"name": "shop/order.placed", "data": {"total": total, "kind": "a\"b", "none": null}});
+        server.post("/e/key", &event).await;
+    }
+    let found = async |field: &str, search: &str| {
+        let query = format!(
+            "query ($search: CelExpression) {{ environment {{ {field}(filter: {{{ANY_TIME}, search: $search}}) {{
+                nodes {{ id }} totalCount {{ value isExact }} scan {{ isPartial scanned scannedUntil }} }} }} }}"
+        );
+        let mut found = server.query(&query, json!({"search": search})).await;
+        let found = found["environment"][field].take();
+        assert_eq!(found["scan"]["isPartial"], false);
+        assert_eq!(found["scan"]["scanned"], 3);
+        assert!(found["scan"]["scannedUntil"].is_string());
+        assert_eq!(
+            found["totalCount"],
+            json!({"value": ids(&found).len(), "isExact": true})
+        );
+        ids(&found).len()
+    };
+    for (search, expected) in [
+        ("event.data.total == 50", 1),
+        ("event.data.total == 50.0", 1),
+        ("event.data.total == 5", 1),
+        ("event.data.total > 5", 2),
+        ("event.data.total in [5, 500]", 2),
+        ("event.data.kind == 'a\"b'", 3),
+        ("event.data.kind == 'a'", 0),
+        ("event.data.none == null", 3),
+        ("event.data.absent == null", 0),
+        (
+            "event.name == 'shop/order.placed' && event.data.total < 100",
+            2,
+        ),
+        ("event.name.startsWith('shop/')", 3),
+        ("event.data.kind > 5", 0),
+    ] {
+        assert_eq!(found("events", search).await, expected, "{search}");
+        assert_eq!(found("runs", search).await, expected, "{search}");
+    }
+    for (search, expected) in [
+        ("run.status == 'QUEUED'", 3),
+        ("run.status == 'COMPLETED'", 0),
+        (
+            "run.status in ['QUEUED', 'FAILED'] && event.data.total == 5",
+            1,
+        ),
+        ("run.attempt == 0", 3),
+        ("output.total == 5", 0),
+        ("error.message == 'x'", 0),
+        ("has(run.durationMs)", 0),
+    ] {
+        assert_eq!(found("runs", search).await, expected, "{search}");
+    }
+}
+
+#[tokio::test]
+async fn search_pages_meet_in_both_directions() {
+    let server = with_five_runs().await;
+    for field in ["runs", "events"] {
+        let filter =
+            format!("filter: {{{ANY_TIME}, search: \"event.name == 'shop/order.placed'\"}}");
+        let all = ids(&list(&server, field, &filter).await);
+        assert_eq!(all.len(), 5);
+        let first = list(&server, field, &format!("first: 3, {filter}")).await;
+        let after = first["pageInfo"]["endCursor"].as_str().unwrap();
+        assert_eq!(first["pageInfo"]["hasNextPage"], true);
+        let arguments = format!("first: 3, after: \"{after}\", {filter}");
+        let second = list(&server, field, &arguments).await;
+        assert_eq!([ids(&first), ids(&second)].concat(), all);
+        assert_eq!(second["pageInfo"]["hasNextPage"], false);
+        assert_eq!(second["pageInfo"]["hasPreviousPage"], true);
+        let last = list(&server, field, &format!("last: 2, {filter}")).await;
+        assert_eq!(ids(&last), all[3..]);
+        assert_eq!(last["pageInfo"]["hasPreviousPage"], true);
+    }
+}
+
+#[tokio::test]
+async fn bad_search_says_where_it_is_bad() {
+    let server = Server::dev().await;
+    let query = format!(
+        "{{ environment {{ events(filter: {{{ANY_TIME}, search: \"event.data.a ==\"}}) {{ nodes {{ id }} }} }} }}"
+    );
+    let answer = server.post("/graphql", &json!({"query": query})).await;
+    let extensions = answer.json()["errors"][0]["extensions"].take();
+    assert_eq!(extensions["code"], "INVALID_EXPRESSION");
+    assert_eq!(extensions["issues"][0]["line"], 1);
+    let filter = format!("filter: {{{ANY_TIME}, search: \"output.a == 1\"}}");
+    assert_eq!(code(&server, "events", &filter).await, "INVALID_EXPRESSION");
+}
+
+#[tokio::test]
+async fn expressions_can_be_tried_out() {
+    let server = Server::dev().await;
+    let check = async |expression: &str, kind: &str, sample: Value| {
+        let query = "query ($text: String!, $kind: ExpressionKind!, $sample: JSON) { checkExpression(expression: $text, kind: $kind, sample: $sample) \
+                     { isValid isIndexed result errors { message line column } } }";
+        let variables = json!({"text": expression, "kind": kind, "sample": sample});
+        server.query(query, variables).await["checkExpression"].take()
+    };
+    let sample = json!({"event": {"data": {"a": 1}}});
+    let checked = check("event.data.a == 1", "EVENT_SEARCH", sample.clone()).await;
+    let expected = json!({"isValid": true, "isIndexed": true, "result": true, "errors": []});
+    assert_eq!(checked, expected);
+    let checked = check("event.data.a > 0", "RUN_SEARCH", Value::Null).await;
+    let expected = json!({"isValid": true, "isIndexed": false, "result": null, "errors": []});
+    assert_eq!(checked, expected);
+    let checked = check("event.data.a + 1", "KEY", sample.clone()).await;
+    assert_eq!(checked["result"], 2);
+    let checked = check("event.data.a * \"x\"", "TRIGGER", sample).await;
+    assert_eq!(checked["isValid"], true);
+    assert_eq!(checked["errors"].as_array().unwrap().len(), 1);
+    let checked = check("run.status == \"x\"", "TRIGGER", Value::Null).await;
+    assert_eq!(checked["isValid"], false);
+}

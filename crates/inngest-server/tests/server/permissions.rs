@@ -74,13 +74,16 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
         eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
-        events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } } } }", Some("tenant-one")),
+        events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } }
+        found: events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { data } }
+        foundRuns: runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { input } } } }", Some("tenant-one")),
     row("Query.app", APPS_READ, "{ app(id: \"{app}\") { externalId functions { nodes { slug } } } }", Some("shop-receipt")),
     row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug versions { nodes { number } } version { number } } }", Some("shop-receipt")),
     row("Query.event", EVENTS_READ, "{ event(id: \"{event}\") { data runs { nodes { id } } } }", Some("tenant-one")),
     row("Query.run", RUNS_READ, "{ run(id: \"{run}\") { input functionVersion { number } trace { spans { nodes { name } } } waits { kind } } }", Some("tenant-one")),
     row("Query.node", NOTHING, "{ node(id: \"run_{run}\") { ... on Run { input } } }", Some("tenant-one")),
     row("Query.nodes", NOTHING, "{ nodes(ids: [\"run_{run}\", \"evt_{event}\"]) { ... on Run { input } ... on Event { data } } }", Some("tenant-one")),
+    row("Query.checkExpression", RUNS_READ, "{ checkExpression(expression: \"1 == 1\", kind: KEY) { isValid } }", None),
     row("Mutation.sendEvents", EVENTS_SEND, "mutation { sendEvents(input: {environmentId: \"{env}\", events: [{name: \"unheard\"}]}) { eventIds errors { code } } }", Some("evt_")),
     row("Mutation.invokeFunction", EVENTS_SEND, "mutation { invokeFunction(input: {functionId: \"{function}\"}) { event { id } errors { code } } }", Some("evt_")),
     row("Mutation.sendSignal", RUNS_MANAGE, "mutation { sendSignal(input: {environmentId: \"{env}\", signal: \"unheard\"}) { delivered errors { code } } }", Some("false")),

@@ -55,7 +55,7 @@ impl EventFilter {
 }
 
 /// Served by `events_by_env` or, for one name, by `events_by_name`.
-fn keyset(direction: Direction) -> Keyset<event::Entity> {
+pub(super) fn keyset(direction: Direction) -> Keyset<event::Entity> {
     Keyset {
         order: EventFilter::order(direction),
         columns: &[(event::Column::Id, Kind::Id)],
@@ -87,7 +87,7 @@ impl Store {
     }
 }
 
-fn select(env: EnvId, filter: &EventFilter) -> Select<event::Entity> {
+pub(super) fn select(env: EnvId, filter: &EventFilter) -> Select<event::Entity> {
     use event::Column;
     let mut all = Condition::all()
         .add(Column::EnvId.eq(env.raw()))

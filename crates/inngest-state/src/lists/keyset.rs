@@ -4,13 +4,14 @@ use inngest_core::page::{
     COUNT_CAP, Count, Cursor, Direction, InvalidCursor, Key, Order, Page, PageRequest,
 };
 use sea_orm::{
-    ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Value,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, Value,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
 
-use crate::Error;
+use super::search::Slice;
+use crate::{Error, rows::time};
 
 /// What kind of values a column holds by which a list is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,74 @@ where
             items: rows,
             has_next,
             has_previous,
+        })
+    }
+
+    /// Reads the next `request.limit` rows of a list that is ordered by its id alone, and of them only those for which `wanted` holds: two
+    /// statements, the first of which reads no more than ids.
+    ///
+    /// # Errors
+    /// As [`Keyset::read`].
+    pub(crate) async fn slice(
+        &self,
+        conn: &impl ConnectionTrait,
+        table: &'static str,
+        select: Select<E>,
+        wanted: Condition,
+        request: &PageRequest,
+    ) -> Result<Slice<E::Model>, Error> {
+        let cursor = request
+            .from
+            .as_deref()
+            .map(|text| self.cursor(text))
+            .transpose()?;
+        let direction = match request.backward {
+            false => self.order.direction,
+            true => self.order.direction.reversed(),
+        };
+        let (id, _) = self.columns[0];
+        let mut query = select;
+        if let Some(cursor) = &cursor {
+            query = query.filter(self.beyond(cursor, direction));
+        }
+        let ids: Vec<Uuid> = self
+            .sorted(query, direction)
+            .limit(u64::from(request.limit))
+            .select_only()
+            .column(id)
+            .into_tuple()
+            .all(conn)
+            .await
+            .map_err(Error::on(table))?;
+        let last = ids.last().map(|id| id.as_u128());
+        let (candidates, goes_on) = (ids.len(), ids.len() >= request.limit as usize);
+        let rows = match ids.is_empty() {
+            true => Vec::new(),
+            false => {
+                let found = E::find().filter(id.is_in(ids)).filter(wanted);
+                self.sorted(found, self.order.direction)
+                    .all(conn)
+                    .await
+                    .map_err(Error::on(table))?
+            }
+        };
+        Ok(Slice {
+            page: Page {
+                cursors: rows.iter().map(|row| self.cursor_of(row)).collect(),
+                items: rows,
+                has_next: false,
+                has_previous: false,
+            },
+            candidates: candidates as u64,
+            end: last.map(|id| {
+                Cursor {
+                    order: self.order,
+                    keys: vec![Key::Id(id)],
+                }
+                .encode()
+            }),
+            reached: last.map(|id| time(i64::try_from(id >> 80).unwrap_or(i64::MAX))),
+            goes_on,
         })
     }
 

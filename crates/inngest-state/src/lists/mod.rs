@@ -4,9 +4,11 @@ mod apps;
 mod events;
 pub(crate) mod keyset;
 mod runs;
+mod search;
 mod waits;
 
 pub use apps::{AppFilter, FunctionFilter};
 pub use events::EventFilter;
 pub use runs::RunFilter;
+pub use search::{Hints, Slice, Traces};
 pub use waits::WaitFilter;

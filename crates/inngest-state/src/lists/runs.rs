@@ -84,7 +84,7 @@ impl RunFilter {
 
 /// Ids of runs begin with the time at which they were queued, so one index serves this range and order alike: `runs_by_env`, or for one
 /// function `runs_by_function`.
-fn keyset(direction: Direction) -> Keyset<run::Entity> {
+pub(super) fn keyset(direction: Direction) -> Keyset<run::Entity> {
     Keyset {
         order: RunFilter::order(direction),
         columns: &[(run::Column::Id, Kind::Id)],
@@ -117,7 +117,7 @@ impl Store {
 }
 
 /// The runs that match, in no order.
-fn select(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
+pub(super) fn select(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
     use run::Column;
     let mut all = Condition::all()
         .add(Column::EnvId.eq(env.raw()))

@@ -25,7 +25,7 @@ use crate::graphql::{
         viewer::OrganizationObject,
         wait::{WaitFilter, WaitObject},
     },
-    scalars::UuidText,
+    scalars::{CelExpression, UuidText},
 };
 
 /// Isolated space of apps, events and runs inside an organization.
@@ -243,29 +243,7 @@ impl EnvironmentObject {
         order_by: Option<EventOrder>,
     ) -> Result<Page<EventObject, EventPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        let filter = filter.into();
-        // Before the page, so that the feed tells of whatever the page misses.
-        let feed_cursor = feed_cursor(ctx).await?;
-        let asking = asking(ctx);
-        let found = asking
-            .services
-            .events()
-            .list(
-                &asking.actor,
-                &filter,
-                EventOrder::direction(order_by),
-                &request,
-            )
-            .await
-            .map_err(|error| failed(ctx, &error))?;
-        Ok(Page::of(
-            found,
-            EventPage {
-                length: Length::Events(filter),
-                feed_cursor,
-            },
-            EventObject,
-        ))
+        list_events(ctx, filter, order_by, &request).await
     }
 
     /// Runs of a time range.
@@ -316,26 +294,70 @@ async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
     Ok(Some(position.to_string()))
 }
 
+/// A page of events of the caller's environment.
+async fn list_events(
+    ctx: &Context<'_>,
+    mut filter: EventFilter,
+    order: Option<EventOrder>,
+    request: &PageRequest,
+) -> Result<Page<EventObject, EventPage>, Error> {
+    let direction = EventOrder::direction(order);
+    let search = filter.search.take();
+    let filter = filter.into();
+    // Before the page, so that the feed tells of whatever the page misses.
+    let feed_cursor = feed_cursor(ctx).await?;
+    let asking = asking(ctx);
+    let events = asking.services.events();
+    let Some(CelExpression(text)) = search else {
+        let found = events.list(&asking.actor, &filter, direction, request);
+        let found = found.await.map_err(|error| failed(ctx, &error))?;
+        let extra = EventPage {
+            length: Length::Events(filter),
+            scan: None,
+            feed_cursor,
+        };
+        return Ok(Page::of(found, extra, EventObject));
+    };
+    let found = events.search(&asking.actor, &filter, &text, direction, request);
+    let found = found.await.map_err(|error| failed(ctx, &error))?;
+    let extra = EventPage {
+        length: Length::FoundEvents(filter, text),
+        scan: Some((&found.scan).into()),
+        feed_cursor,
+    };
+    Ok(Page::found(found, request.backward, extra, EventObject))
+}
+
 /// A page of runs of the caller's environment.
 pub(crate) async fn list_runs(
     ctx: &Context<'_>,
-    filter: RunFilter,
+    mut filter: RunFilter,
     order: Option<RunOrder>,
     request: &PageRequest,
 ) -> Result<Page<RunObject, RunPage>, Error> {
+    let direction = RunOrder::direction(order);
+    let search = filter.search.take();
     let filter = filter.into_service(ctx).await?;
-    let asking = asking(ctx);
     // Before the page, so that the feed tells of whatever the page misses.
     let feed_cursor = feed_cursor(ctx).await?;
-    let found = asking
-        .services
-        .runs()
-        .list(&asking.actor, &filter, RunOrder::direction(order), request)
-        .await
-        .map_err(|error| failed(ctx, &error))?;
+    let asking = asking(ctx);
+    let runs = asking.services.runs();
+    let Some(CelExpression(text)) = search else {
+        let found = runs.list(&asking.actor, &filter, direction, request);
+        let found = found.await.map_err(|error| failed(ctx, &error))?;
+        let extra = RunPage {
+            length: Length::Runs(filter),
+            scan: None,
+            feed_cursor,
+        };
+        return Ok(Page::of(found, extra, RunObject));
+    };
+    let found = runs.search(&asking.actor, &filter, &text, direction, request);
+    let found = found.await.map_err(|error| failed(ctx, &error))?;
     let extra = RunPage {
-        length: Length::Runs(filter),
+        length: Length::FoundRuns(filter, text),
+        scan: Some((&found.scan).into()),
         feed_cursor,
     };
-    Ok(Page::of(found, extra, RunObject))
+    Ok(Page::found(found, request.backward, extra, RunObject))
 }

@@ -20,7 +20,7 @@ use crate::graphql::{
         function::FunctionObject,
         run_parts::{RunStatusEnum, RunTriggerKind},
     },
-    scalars::{DateTime, Milliseconds},
+    scalars::{CelExpression, DateTime, Milliseconds},
 };
 
 /// Half-open interval from <= t < until.
@@ -68,6 +68,8 @@ pub(crate) struct RunFilter {
     has_error: Option<bool>,
     /// Only with a duration in this range; that of an unfinished run lasts until now.
     duration_ms: Option<MillisecondsRange>,
+    /// Condition over event, output, error and run.
+    pub(crate) search: Option<CelExpression>,
 }
 
 impl RunFilter {
@@ -168,6 +170,8 @@ pub(crate) struct EventFilter {
     idempotency_keys: Option<Vec<String>>,
     /// Only with or only without runs that they started.
     has_runs: Option<bool>,
+    /// Condition over event, for example event.data.amount > 10.
+    pub(crate) search: Option<CelExpression>,
 }
 
 impl From<EventFilter> for services::EventFilter {

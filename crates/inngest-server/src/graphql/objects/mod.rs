@@ -5,6 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod event_type;
+pub(crate) mod expression;
 pub(crate) mod failure;
 pub(crate) mod feed;
 pub(crate) mod filter;

@@ -1,0 +1,518 @@
+//! Searches over runs and events: an expression, judged row by row within a budget, so that every search makes progress and none takes long.
+
+use std::{collections::HashMap, time::Duration};
+
+use inngest_core::{
+    access::{Actor, Scope},
+    event::Event,
+    expr::{Program, SearchOver, SearchRoot, Vars},
+    ids::{EnvId, EventId, RunId},
+    page::{COUNT_CAP, Count, Direction, Page, PageRequest},
+    run::{Run, RunStatus},
+    time::{Clock, Timestamp},
+    wire,
+};
+use inngest_state::{EventFilter, Hints, RunFilter, Slice, Traces};
+use serde_json::{Value, json};
+
+use crate::{
+    Error,
+    engine::Engine,
+    events::Events,
+    lists::{bounded, check_runs},
+    runs::Runs,
+    sift::SLICE,
+};
+
+/// Most rows that one page of a search looks at.
+const SEARCH_ROWS: u64 = 20_000;
+/// How long one page of a search goes on looking.
+const SEARCH_TIME: Duration = Duration::from_secs(2);
+
+/// A page of what a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found<T> {
+    /// The matches.
+    pub page: Page<T>,
+    /// How far it has looked.
+    pub scan: Scan,
+}
+
+/// How far a search has looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Rows looked at.
+    pub scanned: u64,
+    /// Where it stopped because its budget was used up before the page was full; the cursor to go on from.
+    pub stopped_at: Option<String>,
+    /// The time of the last row that matched, or up to which the list was read.
+    pub until: Option<Timestamp>,
+}
+
+/// A list that can be searched.
+trait Searched: Sync {
+    type Row: Send;
+
+    fn slice(
+        &self,
+        request: &PageRequest,
+    ) -> impl Future<Output = Result<Slice<Self::Row>, Error>> + Send;
+
+    /// For each row, whether it matches.
+    fn judge(&self, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
+    /// When a row came into the list.
+    fn time(row: &Self::Row) -> Timestamp;
+}
+
+impl Runs<'_> {
+    /// One page of the runs in a list for which an expression over `event`, `output`, `error` and `run` holds. A run of several events
+    /// matches when one of them does.
+    ///
+    /// # Errors
+    /// Those of the list, and the expression's.
+    pub async fn search(
+        &self,
+        actor: &Actor,
+        filter: &RunFilter,
+        text: &str,
+        direction: Direction,
+        request: &PageRequest,
+    ) -> Result<Found<Run>, Error> {
+        let search = self.over(actor, filter, text, direction)?;
+        page(&self.0.clock, &search, request).await
+    }
+
+    /// How many runs such a search finds; not exact when its budget is used up before.
+    ///
+    /// # Errors
+    /// As of the search.
+    pub async fn count_found(
+        &self,
+        actor: &Actor,
+        filter: &RunFilter,
+        text: &str,
+    ) -> Result<Count, Error> {
+        let search = self.over(actor, filter, text, Direction::Descending)?;
+        count(&self.0.clock, &search).await
+    }
+
+    fn over<'a>(
+        &'a self,
+        actor: &Actor,
+        filter: &'a RunFilter,
+        text: &str,
+        direction: Direction,
+    ) -> Result<RunSearch<'a>, Error> {
+        actor.require(Scope::RunsRead)?;
+        check_runs(filter)?;
+        let program = Program::parse_search(text, SearchOver::Runs)?;
+        if program.looks_at(SearchRoot::Event) {
+            actor.require(Scope::EventsRead)?;
+        }
+        Ok(RunSearch {
+            engine: self.0,
+            env: actor.env,
+            filter,
+            hints: hints(&program),
+            program,
+            direction,
+        })
+    }
+}
+
+impl Events<'_> {
+    /// One page of the events in a list for which an expression over `event` holds.
+    ///
+    /// # Errors
+    /// Those of the list, and the expression's.
+    pub async fn search(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+        text: &str,
+        direction: Direction,
+        request: &PageRequest,
+    ) -> Result<Found<Event>, Error> {
+        let search = self.over(actor, filter, text, direction)?;
+        page(&self.0.clock, &search, request).await
+    }
+
+    /// How many events such a search finds; not exact when its budget is used up before.
+    ///
+    /// # Errors
+    /// As of the search.
+    pub async fn count_found(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+        text: &str,
+    ) -> Result<Count, Error> {
+        let search = self.over(actor, filter, text, Direction::Descending)?;
+        count(&self.0.clock, &search).await
+    }
+
+    fn over<'a>(
+        &'a self,
+        actor: &Actor,
+        filter: &'a EventFilter,
+        text: &str,
+        direction: Direction,
+    ) -> Result<EventSearch<'a>, Error> {
+        actor.require(Scope::EventsRead)?;
+        bounded(filter.longest_list())?;
+        let program = Program::parse_search(text, SearchOver::Events)?;
+        Ok(EventSearch {
+            engine: self.0,
+            env: actor.env,
+            filter,
+            hints: hints(&program),
+            program,
+            direction,
+        })
+    }
+}
+
+/// Whether the database can be asked for everything that this search says.
+pub(crate) fn is_indexed(program: &Program) -> bool {
+    let (demands, is_all) = program.demands();
+    is_all
+        && demands.iter().all(|demand| match demand.root {
+            SearchRoot::Event | SearchRoot::Output => true,
+            SearchRoot::Run => demand.path == ["status"],
+            SearchRoot::Error => false,
+        })
+}
+
+/// What every match has, as far as the database can tell. Errors are not stored in the form in which they are searched.
+fn hints(program: &Program) -> Hints {
+    let mut hints = Hints::default();
+    for demand in program.demands().0 {
+        let Some(name) = demand.path.last() else {
+            continue;
+        };
+        match demand.root {
+            SearchRoot::Event => hints.event.push(Traces::of(name, &demand.values)),
+            SearchRoot::Output => hints.output.push(Traces::of(name, &demand.values)),
+            SearchRoot::Run if demand.path == ["status"] => {
+                let wanted = |status: &RunStatus| demand.values.contains(&word(*status).into());
+                let mut statuses: Vec<RunStatus> =
+                    RunStatus::ALL.iter().copied().filter(wanted).collect();
+                // A queued run may be shown as running already.
+                if statuses.contains(&RunStatus::Running) && !statuses.contains(&RunStatus::Queued)
+                {
+                    statuses.push(RunStatus::Queued);
+                }
+                if let Some(before) = hints.statuses.take() {
+                    statuses.retain(|status| before.contains(status));
+                }
+                hints.statuses = Some(statuses);
+            }
+            SearchRoot::Run | SearchRoot::Error => {}
+        }
+    }
+    hints
+}
+
+/// What `run.status` is called in searches.
+fn word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Queued => "QUEUED",
+        RunStatus::Running => "RUNNING",
+        RunStatus::Completed => "COMPLETED",
+        RunStatus::Failed => "FAILED",
+        RunStatus::Cancelled => "CANCELLED",
+        RunStatus::Skipped => "SKIPPED",
+    }
+}
+
+struct RunSearch<'a> {
+    engine: &'a Engine,
+    env: EnvId,
+    filter: &'a RunFilter,
+    hints: Hints,
+    program: Program,
+    direction: Direction,
+}
+
+impl Searched for RunSearch<'_> {
+    type Row = Run;
+
+    async fn slice(&self, request: &PageRequest) -> Result<Slice<Run>, Error> {
+        let store = &self.engine.store;
+        let slice = store.slice_runs(self.env, self.filter, &self.hints, self.direction, request);
+        let slice = slice.await?;
+        Ok(Slice {
+            page: slice.page.map(|run| self.engine.shown(run)),
+            candidates: slice.candidates,
+            end: slice.end,
+            reached: slice.reached,
+            goes_on: slice.goes_on,
+        })
+    }
+
+    /// What the search does not look at is not read, and of the events no more at once than a slice has rows.
+    async fn judge(&self, runs: &[Run]) -> Result<Vec<bool>, Error> {
+        let attempts = self.attempts(runs).await?;
+        let mut judged = Vec::with_capacity(runs.len());
+        let mut rest = runs;
+        while !rest.is_empty() {
+            let mut events = 0;
+            let fitting = rest.iter().take_while(|run| {
+                events += run.events.len();
+                events <= SLICE as usize
+            });
+            let (some, others) = rest.split_at(fitting.count().max(1));
+            rest = others;
+            let bodies = self.bodies(some).await?;
+            for run in some {
+                let attempt = attempts.get(&run.id).copied().unwrap_or(0);
+                judged.push(self.is_match(run, attempt, bodies.as_ref()));
+                // Expressions take time: others have their turn in between.
+                tokio::task::coop::consume_budget().await;
+            }
+        }
+        Ok(judged)
+    }
+
+    fn time(run: &Run) -> Timestamp {
+        run.queued_at
+    }
+}
+
+impl RunSearch<'_> {
+    /// The bodies of the events of these runs, if the search looks at them.
+    async fn bodies(&self, runs: &[Run]) -> Result<Option<HashMap<EventId, Value>>, Error> {
+        if !self.program.looks_at(SearchRoot::Event) {
+            return Ok(None);
+        }
+        let ids: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
+        let mut bodies = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(SLICE as usize) {
+            let events = self.engine.store.find_events(self.env, ids).await?;
+            bodies.extend(events.into_iter().map(|it| (it.id, it.body.to_value())));
+        }
+        Ok(Some(bodies))
+    }
+
+    /// The attempts at which the bodies of these runs are, if the search looks at runs; one that is left out is at its first.
+    async fn attempts(&self, runs: &[Run]) -> Result<HashMap<RunId, u32>, Error> {
+        let mut attempts: HashMap<RunId, u32> = HashMap::new();
+        if !self.program.looks_at(SearchRoot::Run) {
+            return Ok(attempts);
+        }
+        let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+        let store = &self.engine.store;
+        for failed in store.failed_attempts_of_runs(self.env, &ids).await? {
+            if failed.step.is_none() {
+                let next = failed.attempt + u32::from(failed.next_at.is_some());
+                let attempt = attempts.entry(failed.run).or_default();
+                *attempt = next.max(*attempt);
+            }
+        }
+        Ok(attempts)
+    }
+
+    fn is_match(&self, run: &Run, attempt: u32, bodies: Option<&HashMap<EventId, Value>>) -> bool {
+        let (output, error) = self.results(run);
+        let own = own_value(run, attempt, self.filter.now);
+        let with = |event: Option<&Value>| {
+            self.program.finds(&Vars {
+                event,
+                output: output.as_ref(),
+                error: error.as_ref(),
+                run: Some(&own),
+                now: Some(self.filter.now.as_millis()),
+                ..Vars::default()
+            })
+        };
+        match bodies {
+            None => with(None),
+            Some(bodies) => run.events.iter().any(|id| with(bodies.get(id))),
+        }
+    }
+
+    /// `output` and `error` of a run, as far as the search looks at them.
+    fn results(&self, run: &Run) -> (Option<Value>, Option<Value>) {
+        let Some(ended) = run.ended.as_ref().map(|ended| &ended.output) else {
+            return (None, None);
+        };
+        match run.status {
+            RunStatus::Completed if self.program.looks_at(SearchRoot::Output) => {
+                (Some(ended.to_value()), None)
+            }
+            RunStatus::Failed if self.program.looks_at(SearchRoot::Error) => {
+                let error = wire::memo::parse_error(ended);
+                let mut shown = json!({ "name": error.name, "message": error.message });
+                if let Some(stack) = error.stack {
+                    shown["stack"] = stack.into();
+                }
+                (None, Some(shown))
+            }
+            RunStatus::Cancelled if self.program.looks_at(SearchRoot::Error) => {
+                let mut shown = json!({ "name": "Cancelled" });
+                if let Some(reason) = ended.member("reason").and_then(|it| it.to_text()) {
+                    shown["message"] = reason.into();
+                }
+                (None, Some(shown))
+            }
+            _ => (None, None),
+        }
+    }
+}
+
+/// `run` of a search.
+fn own_value(run: &Run, attempt: u32, now: Timestamp) -> Value {
+    let mut own = json!({ "status": word(run.status), "attempt": attempt });
+    if let Some(started) = run.started_at {
+        let until = run.ended.as_ref().map_or(now, |ended| ended.at);
+        let duration = u64::try_from(until.since(started).as_millis()).unwrap_or(u64::MAX);
+        own["durationMs"] = duration.into();
+    }
+    own
+}
+
+struct EventSearch<'a> {
+    engine: &'a Engine,
+    env: EnvId,
+    filter: &'a EventFilter,
+    hints: Hints,
+    program: Program,
+    direction: Direction,
+}
+
+impl Searched for EventSearch<'_> {
+    type Row = Event;
+
+    async fn slice(&self, request: &PageRequest) -> Result<Slice<Event>, Error> {
+        let store = &self.engine.store;
+        Ok(store
+            .slice_events(self.env, self.filter, &self.hints, self.direction, request)
+            .await?)
+    }
+
+    async fn judge(&self, events: &[Event]) -> Result<Vec<bool>, Error> {
+        let now = Some(self.engine.clock.now().as_millis());
+        let mut judged = Vec::with_capacity(events.len());
+        for event in events {
+            let body = event.body.to_value();
+            judged.push(self.program.finds(&Vars {
+                event: Some(&body),
+                now,
+                ..Vars::default()
+            }));
+            tokio::task::coop::consume_budget().await;
+        }
+        Ok(judged)
+    }
+
+    fn time(event: &Event) -> Timestamp {
+        event.received_at
+    }
+}
+
+/// Looks through the list until the page is full, the list ends, or the budget is used up.
+async fn page<S: Searched>(
+    clock: &Clock,
+    search: &S,
+    request: &PageRequest,
+) -> Result<Found<S::Row>, Error> {
+    let limit = request.limit as usize;
+    let mut kept: Vec<(S::Row, String)> = Vec::new();
+    let mut scan = sweep(clock, search, request, |row, cursor| {
+        kept.push((row, cursor));
+        kept.len() <= limit
+    })
+    .await?;
+    let is_full = kept.len() > limit;
+    if is_full {
+        scan.stopped_at = None;
+    }
+    kept.truncate(limit);
+    if is_full {
+        scan.until = kept.last().map(|(row, _)| S::time(row));
+    }
+    if request.backward {
+        kept.reverse();
+    }
+    let goes_on = is_full || scan.stopped_at.is_some();
+    // Where it was entered there was something, or there would be no cursor.
+    let behind = request.from.is_some() && request.look_back;
+    let (items, cursors) = kept.into_iter().unzip();
+    let (has_next, has_previous) = match request.backward {
+        false => (goes_on, behind),
+        true => (behind, goes_on),
+    };
+    let page = Page {
+        items,
+        cursors,
+        has_next,
+        has_previous,
+    };
+    Ok(Found { page, scan })
+}
+
+async fn count<S: Searched>(clock: &Clock, search: &S) -> Result<Count, Error> {
+    let request = PageRequest::new(1, None);
+    let mut found = 0;
+    let scan = sweep(clock, search, &request, |_, _| {
+        found += 1;
+        found <= COUNT_CAP
+    })
+    .await?;
+    let counted = Count::capped(found);
+    Ok(Count {
+        is_exact: counted.is_exact && scan.stopped_at.is_none(),
+        ..counted
+    })
+}
+
+/// Gives each match to `take`, in the direction of reading, until that says that it has enough.
+async fn sweep<S: Searched>(
+    clock: &Clock,
+    search: &S,
+    request: &PageRequest,
+    mut take: impl FnMut(S::Row, String) -> bool + Send,
+) -> Result<Scan, Error> {
+    let began = clock.now();
+    let mut slice = PageRequest {
+        limit: SLICE,
+        look_back: false,
+        ..request.clone()
+    };
+    let mut scan = Scan::default();
+    loop {
+        let found = search.slice(&slice).await?;
+        scan.scanned += found.candidates;
+        let judged = search.judge(&found.page.items).await?;
+        let mut rows: Vec<_> = found
+            .page
+            .items
+            .into_iter()
+            .zip(found.page.cursors)
+            .zip(judged)
+            .collect();
+        if request.backward {
+            rows.reverse();
+        }
+        for ((row, cursor), is_match) in rows {
+            if is_match && !take(row, cursor) {
+                return Ok(scan);
+            }
+        }
+        scan.until = found.reached.or(scan.until);
+        if !found.goes_on {
+            return Ok(scan);
+        }
+        slice.from = found.end;
+        let is_used_up = scan.scanned >= SEARCH_ROWS || clock.now().since(began) >= SEARCH_TIME;
+        if is_used_up {
+            scan.stopped_at = slice.from;
+            return Ok(scan);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;
