@@ -121,6 +121,7 @@ fn lines_tell_what_requests_calls_and_runs_were_about_and_nothing_of_their_data(
 fn by_default_a_run_is_one_line_and_a_request_or_a_call_is_none() {
     let (app, server) = (App::start(), Server::dev(&[], &[]));
     server.post("/fn/register", &[], &app.registration());
+    server.line(|line| line["message"] == "app synced");
     let before = server.lines().len();
     server.post(
         "/e/k",
