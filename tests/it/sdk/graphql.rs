@@ -11,7 +11,9 @@ scenarios! {
         a_run_shows_why_it_failed
         a_rerun_from_the_start_is_a_new_run;
     js:
-        a_rerun_from_a_step_keeps_what_came_before_and_takes_other_arguments;
+        a_rerun_from_a_step_keeps_what_came_before;
+    ts3:
+        a_rerun_from_a_step_takes_other_arguments;
     ts4:
         an_event_shows_its_runs
         a_waiting_run_shows_what_it_waits_for
@@ -59,19 +61,38 @@ fn a_run_shows_why_it_failed(s: &Scenario) {
     assert_eq!(step["error"]["message"], "step boom");
 }
 
-fn a_rerun_from_a_step_keeps_what_came_before_and_takes_other_arguments(s: &Scenario) {
+/// A finished run of three steps, and the id of its second one.
+fn run_of_three_steps(s: &Scenario) -> (String, Value) {
     let first = s.send("step-inputs", json!({ "n": 1 })).ended();
     assert_eq!(first.output, json!({ "a": 2, "b": 20, "c": 21 }));
     let query = "query ($id: ID!) { run(id: $id) { steps { nodes { name stepId } } } }";
     let shown = s.server().graphql(query, &json!({ "id": first.id }));
     let b = &shown["run"]["steps"]["nodes"][1];
     assert_eq!(b["name"], "b");
-    let from = json!({ "step": { "stepId": b["stepId"], "input": [7, 3] } });
-    let input = json!({ "runId": first.id, "from": from, "idempotencyKey": s.marker() });
+    (first.id.clone(), b["stepId"].clone())
+}
+
+fn a_rerun_from_a_step_keeps_what_came_before(s: &Scenario) {
+    let (first, step) = run_of_three_steps(s);
+    let from = json!({ "step": { "stepId": step } });
+    let input = json!({ "runId": first, "from": from, "idempotencyKey": s.marker() });
     let rerun = || s.server().graphql(RERUN, &json!({ "input": input }));
     let answer = rerun();
     assert_eq!(answer["rerunRun"]["errors"], json!([]));
     assert_eq!(rerun(), answer, "the same request starts no second run");
+    let id = answer["rerunRun"]["run"]["runId"].as_str();
+    let again = s.server().ended(id.unwrap_or_default());
+    assert_eq!(again.output, json!({ "a": 2, "b": 20, "c": 21 }));
+    assert_eq!(s.notes(), ["a", "b", "b"], "step a ran once");
+}
+
+/// Only with npm `inngest` 3: version 4, when it goes on in the same call, takes the result of such a step for null.
+fn a_rerun_from_a_step_takes_other_arguments(s: &Scenario) {
+    let (first, step) = run_of_three_steps(s);
+    let from = json!({ "step": { "stepId": step, "input": [7, 3] } });
+    let input = json!({ "runId": first, "from": from });
+    let answer = s.server().graphql(RERUN, &json!({ "input": input }));
+    assert_eq!(answer["rerunRun"]["errors"], json!([]));
     let id = answer["rerunRun"]["run"]["runId"].as_str();
     let again = s.server().ended(id.unwrap_or_default());
     assert_eq!(again.output, json!({ "a": 2, "b": 21, "c": 22 }));
