@@ -50,6 +50,7 @@ mod starts;
 pub mod testing;
 mod work;
 mod write;
+mod write_rows;
 
 #[cfg(test)]
 mod apps_tests;

@@ -7,6 +7,7 @@
 mod address;
 mod codec;
 mod conn;
+mod figures;
 pub(crate) mod inspect;
 mod keys;
 pub(crate) mod live;
@@ -45,10 +46,7 @@ pub use conn::Timeouts;
 use crate::{
     error::Error,
     limits::PartitionLimits,
-    model::{
-        Enqueued, EntryPlace, Lease, Look, PartitionStats, QueueSettings, QueueStats,
-        RebuildProgress, ScheduleState, Settled, Verdict,
-    },
+    model::{Enqueued, EntryPlace, Lease, Look, QueueSettings, ScheduleState, Settled, Verdict},
     redis::{
         codec::Known,
         conn::Connection,
@@ -81,8 +79,6 @@ impl RedisSettings {
 
 /// Most rows given to a script at once, so that none keeps the others waiting for long.
 const ROWS_AT_ONCE: usize = 500;
-/// Most functions whose figures a script tells at once.
-const PARTITIONS_AT_ONCE: usize = 500;
 /// Entries that become due and are moved by one look.
 const DUE_AT_ONCE: usize = 512;
 /// Who waits looks this often although nobody woke it, in case whoever was woken in its place has died.
@@ -474,74 +470,6 @@ impl RedisQueue {
         let missing = answer.number()?;
         let wait = answer.number()?;
         Ok(rate.outcome(missing, wait, now))
-    }
-
-    pub(crate) async fn stats(&self) -> Result<QueueStats, Error> {
-        let (mut stats, partitions) = self.figures(&[]).await?;
-        for partition in &partitions {
-            stats.ready += partition.ready;
-            stats.backlog += partition.backlog;
-            stats.partitions += 1;
-            stats.oldest_due = match (stats.oldest_due, partition.oldest_due) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
-        }
-        Ok(stats)
-    }
-
-    pub(crate) async fn partitions(&self, max: usize) -> Result<Vec<PartitionStats>, Error> {
-        let (_, partitions) = self.figures(&[]).await?;
-        Ok(PartitionStats::deepest(partitions, max))
-    }
-
-    pub(crate) async fn partitions_of(
-        &self,
-        functions: &[FunctionId],
-    ) -> Result<Vec<PartitionStats>, Error> {
-        let mut found = Vec::new();
-        for some in functions.chunks(PARTITIONS_AT_ONCE) {
-            found.extend(self.figures(some).await?.1);
-        }
-        Ok(found)
-    }
-
-    /// The figures of these functions, or of all when none is given, and those of the whole.
-    async fn figures(
-        &self,
-        functions: &[FunctionId],
-    ) -> Result<(QueueStats, Vec<PartitionStats>), Error> {
-        let args = self.args(|scripts| &scripts.stats);
-        let args = functions.iter().copied().fold(args, Args::function);
-        let mut answer = self.run(args).await?;
-        let stats = QueueStats {
-            entries: answer.size()?,
-            delayed: answer.size()?,
-            leased: answer.size()?,
-            expired: answer.number()?,
-            crashes: answer.number()?,
-            next_due: answer.time()?,
-            rebuild: answer
-                .optional()?
-                .zip(answer.optional()?)
-                .map(|(added, total)| RebuildProgress { added, total }),
-            wakeups: self.0.looked_again.load(Ordering::Relaxed),
-            ..QueueStats::default()
-        };
-        let mut partitions = Vec::new();
-        while !answer.is_empty() {
-            let function = answer.uuid()?;
-            let (ready, backlog, leased) = (answer.size()?, answer.size()?, answer.size()?);
-            let oldest_due = answer.time()?;
-            partitions.push(PartitionStats {
-                function: FunctionId::from_raw(function),
-                ready,
-                backlog,
-                leased,
-                oldest_due,
-            });
-        }
-        Ok((stats, partitions))
     }
 
     pub(crate) fn kick(&self) {
