@@ -9,7 +9,7 @@ use inngest_services::Services;
 
 use crate::{
     body::Bodies,
-    graphql::{ApiSchema, quota::Quotas, trusted::Documents},
+    graphql::{ApiSchema, trusted::Documents},
     v0::V0Schema,
 };
 
@@ -73,8 +73,6 @@ pub(crate) struct Shared {
     pub(crate) v0: Option<V0Schema>,
     /// One permit per open websocket.
     pub(crate) sockets: Arc<tokio::sync::Semaphore>,
-    /// What each principal has open.
-    pub(crate) quotas: Quotas,
     /// Value of `X-Inngest-Server-Kind`.
     pub(crate) kind: &'static str,
 }
@@ -93,7 +91,6 @@ impl AppState {
             bodies,
             v0,
             sockets,
-            quotas: Quotas::default(),
             kind,
         }))
     }

@@ -1,4 +1,4 @@
-//! What one caller may ask of the API: points over time, and operations at once. It keeps a caller from taking the server away from
+//! What one caller may ask of the API: points over time, and operations, streams and sockets at once. It keeps a caller from taking the server away from
 //! the others; it is no account of anything.
 
 use std::{
@@ -12,8 +12,27 @@ use inngest_queue::budget::Budget;
 
 use crate::engine::Shared;
 
-/// Operations of one principal that are carried out at once by this process.
-pub const OPERATIONS_AT_ONCE: usize = 30;
+/// What one principal may have a number of at once in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// A query or a mutation that is carried out. In `dev` nobody counts them.
+    Operation,
+    /// A websocket.
+    Socket,
+    /// An operation on a websocket, or a stream of events over HTTP.
+    Stream,
+}
+
+impl Kept {
+    /// How many.
+    pub const fn most(self) -> usize {
+        match self {
+            Self::Operation => 30,
+            Self::Socket => 20,
+            Self::Stream => 500,
+        }
+    }
+}
 
 /// What callers may ask.
 pub struct Budgets<'a>(pub(crate) &'a Shared);
@@ -54,12 +73,12 @@ impl Budgets<'_> {
         Cost { requested, bucket }
     }
 
-    /// Counts an operation until the guard is dropped; none when the principal has as many under way as it may. In `dev` nobody counts.
-    pub fn begin(&self, actor: &Actor) -> Option<UnderWay> {
-        if self.0.budget.is_none() {
-            return Some(UnderWay(None));
+    /// One more until the guard is dropped; none when the principal has as many as it may.
+    pub fn hold(&self, kept: Kept, actor: &Actor) -> Option<Held> {
+        if kept == Kept::Operation && self.0.budget.is_none() {
+            return Some(Held(None));
         }
-        self.0.operations.begin(actor.principal())
+        self.0.open.hold(kept, actor.principal())
     }
 }
 
@@ -74,36 +93,37 @@ fn bucket(budget: &Budget, charge: &Charge) -> Bucket {
     }
 }
 
-/// Operations under way, by principal. Only those with at least one are kept.
+/// What callers have open, by what it is and by principal. Only those with at least one are kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Operations(Arc<Mutex<HashMap<String, usize>>>);
+pub(crate) struct Open(Arc<Mutex<HashMap<(Kept, String), usize>>>);
 
-/// An operation, until dropped.
+/// One that is open, until this is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Option<(Operations, String)>);
+pub struct Held(Option<(Open, (Kept, String))>);
 
-impl Operations {
-    fn begin(&self, principal: String) -> Option<UnderWay> {
+impl Open {
+    fn hold(&self, kept: Kept, principal: String) -> Option<Held> {
+        let key = (kept, principal);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(principal.clone()).or_default();
-        if *count >= OPERATIONS_AT_ONCE {
+        let count = counts.entry(key.clone()).or_default();
+        if *count >= kept.most() {
             return None;
         }
         *count += 1;
-        Some(UnderWay(Some((self.clone(), principal))))
+        Some(Held(Some((self.clone(), key))))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Held {
     fn drop(&mut self) {
-        let Some((operations, principal)) = &self.0 else {
+        let Some((open, key)) = &self.0 else {
             return;
         };
-        let mut counts = operations.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(principal) {
+        let mut counts = open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(key) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(principal);
+                counts.remove(key);
             }
         }
     }
@@ -114,17 +134,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_counted_by_principal_and_forgotten_when_they_end() {
-        let operations = Operations::default();
-        let begin = |name: &str| operations.begin(name.to_owned());
-        let mut under_way: Vec<_> = (0..OPERATIONS_AT_ONCE)
-            .map(|_| begin("ada").unwrap())
+    fn what_is_open_is_counted_by_principal_and_forgotten_when_it_ends() {
+        let open = Open::default();
+        let hold = |kept: Kept, name: &str| open.hold(kept, name.to_owned());
+        let mut held: Vec<_> = (0..Kept::Operation.most())
+            .map(|_| hold(Kept::Operation, "ada").unwrap())
             .collect();
-        assert!(begin("ada").is_none());
-        assert!(begin("bob").is_some());
-        under_way.pop();
-        under_way.push(begin("ada").unwrap());
-        drop(under_way);
-        assert!(operations.0.lock().unwrap().is_empty());
+        assert!(hold(Kept::Operation, "ada").is_none());
+        assert!(hold(Kept::Operation, "bob").is_some());
+        assert!(hold(Kept::Socket, "ada").is_some());
+        held.pop();
+        held.push(hold(Kept::Operation, "ada").unwrap());
+        drop(held);
+        assert!(open.0.lock().unwrap().is_empty());
     }
 }

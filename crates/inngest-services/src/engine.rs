@@ -23,7 +23,7 @@ use tracing::debug;
 
 use crate::{
     auth::{SignInFailures, Tokens},
-    budget::Operations,
+    budget::Open,
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
@@ -62,7 +62,7 @@ pub(crate) struct Engine {
     pub(crate) tokens: Tokens,
     /// None where nobody counts.
     pub(crate) budget: Option<Budget>,
-    pub(crate) operations: Operations,
+    pub(crate) open: Open,
     /// Environments that tokens have named.
     pub(crate) environments: RwLock<HashMap<(OrgId, String), (EnvId, String)>>,
     pub(crate) failures: Failures,

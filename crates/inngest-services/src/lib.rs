@@ -69,7 +69,7 @@ pub use auth::{
     issue_token,
 };
 pub use backlog::Backlog;
-pub use budget::{Bucket, Budgets, Cost, OPERATIONS_AT_ONCE, UnderWay};
+pub use budget::{Bucket, Budgets, Cost, Held, Kept};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
@@ -188,7 +188,7 @@ impl Services {
             sign_in_failures: SignInFailures::default(),
             tokens,
             budget,
-            operations: budget::Operations::default(),
+            open: budget::Open::default(),
             environments: tokio::sync::RwLock::default(),
             failures: jobs::Failures::default(),
             second_look: second_look::SecondLook::default(),

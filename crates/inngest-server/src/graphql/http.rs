@@ -11,6 +11,8 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use inngest_services::Kept;
+
 use crate::{
     auth,
     body::{Held, Unreadable},
@@ -142,10 +144,10 @@ where
     S: SubscriptionType + 'static,
 {
     let budgets = asking.services.budgets();
-    let Some(_under_way) = budgets.begin(&asking.actor) else {
+    let Some(_under_way) = budgets.hold(Kept::Operation, &asking.actor) else {
         let message = format!(
             "this caller has {} operations under way, the most there may be; wait for one of them",
-            limits::OPERATIONS_AT_ONCE
+            Kept::Operation.most()
         );
         return Err(Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,

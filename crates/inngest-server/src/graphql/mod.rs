@@ -15,7 +15,6 @@ mod mutation;
 mod objects;
 mod operation;
 mod query;
-pub(crate) mod quota;
 pub(crate) mod response;
 pub(crate) mod scalars;
 mod sse;
@@ -54,14 +53,8 @@ pub(crate) mod limits {
     pub(crate) const QUERY_TIME: Duration = Duration::from_secs(10);
     /// Longest execution of a mutation.
     pub(crate) const MUTATION_TIME: Duration = Duration::from_secs(30);
-    pub(crate) use inngest_services::OPERATIONS_AT_ONCE;
-
     /// Most operations running on one websocket.
     pub(crate) const OPERATIONS_PER_SOCKET: usize = 50;
-    /// Most websockets of one principal in one process.
-    pub(crate) const SOCKETS_PER_PRINCIPAL: usize = 20;
-    /// Most operations of one principal on all its websockets and event streams in one process.
-    pub(crate) const OPERATIONS_PER_PRINCIPAL: usize = 500;
 }
 
 /// Builds the schema with its limits.

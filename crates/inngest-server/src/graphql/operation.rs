@@ -3,12 +3,13 @@
 use async_graphql::parser::types::OperationType;
 use futures_util::{Stream, StreamExt, future::Either, stream};
 
+use inngest_services::{Held, Kept};
+
 use crate::{
     graphql::{
         asking::Asking,
         document::{Prepared, Refusal},
-        http as transport, limits, loaders,
-        quota::{Held, Kept},
+        http as transport, loaders,
         response::{self, Answer},
         stage::Stage,
     },
@@ -56,16 +57,13 @@ fn until_failed(answers: impl Stream<Item = Answer> + Send) -> impl Stream<Item 
 /// # Errors
 /// `RATE_LIMITED` when it has as many as it may.
 pub(crate) fn enter(state: &AppState, asking: &Asking) -> Result<Held, Refusal> {
-    let principal = asking.actor.principal();
-    let most = limits::OPERATIONS_PER_PRINCIPAL;
-    state
-        .quotas
-        .take(Kept::Operation, principal, most)
-        .ok_or_else(|| {
-            Refusal::new(
-                http::StatusCode::TOO_MANY_REQUESTS,
-                "RATE_LIMITED",
-                format!("at most {most} operations of one caller may be open; end some first"),
-            )
-        })
+    let budgets = state.services.budgets();
+    budgets.hold(Kept::Stream, &asking.actor).ok_or_else(|| {
+        let most = Kept::Stream.most();
+        Refusal::new(
+            http::StatusCode::TOO_MANY_REQUESTS,
+            "RATE_LIMITED",
+            format!("at most {most} operations of one caller may be open; end some first"),
+        )
+    })
 }

@@ -28,14 +28,13 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use inngest_core::access::Actor;
-use inngest_services::Standing;
+use inngest_services::{Held, Kept, Standing};
 
 use crate::{
     graphql::{
         asking::Asking,
         document::{self, Refusal},
         http as transport, limits, operation,
-        quota::{Held, Kept},
         response::Answer,
         ws_protocol::{ClientMessage, Close, NAME, ServerMessage},
     },
@@ -359,12 +358,9 @@ impl Socket {
             .await
             .map_err(|_| Some(Close::Forbidden))?;
         let expires_at = actor.expires_at.map(|at| at.to_rfc3339());
-        let most = limits::SOCKETS_PER_PRINCIPAL;
-        let held = self
-            .peer
-            .state
-            .quotas
-            .take(Kept::Socket, actor.principal(), most)
+        let budgets = self.peer.state.services.budgets();
+        let held = budgets
+            .hold(Kept::Socket, &actor)
             .ok_or(Some(Close::TooManySockets))?;
         let (actor, standing) = Standing::renewable(actor);
         self.caller = Some(Caller {
