@@ -4,7 +4,10 @@ use async_graphql::{Context, Error, ErrorExtensionValues, Name, Value as ConstVa
 
 use inngest_services::{Error as ServiceError, Kind};
 
-use crate::{error::shown, graphql::asking::asking};
+use crate::{
+    error::{RETRY_AFTER_SECS, shown},
+    graphql::asking::asking,
+};
 
 /// A service error as seen by a client; errors of ours are logged here.
 pub(crate) fn failed(ctx: &Context<'_>, error: &ServiceError) -> Error {
@@ -16,6 +19,9 @@ pub(crate) fn as_error(error: &ServiceError, request_id: &str) -> Error {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code(error));
     extensions.set("reason", error.code());
+    if matches!(error.kind(), Kind::Limited | Kind::Unavailable) {
+        extensions.set("retryAfterMs", RETRY_AFTER_SECS * 1_000);
+    }
     if let ServiceError::Expression(error) = error {
         let (line, column) = error.position();
         let issue = [
@@ -82,5 +88,25 @@ pub(crate) fn nullable<T>(
         Ok(value) => Some(Ok(value)),
         Err(error) if error.kind() == Kind::NotFound => None,
         Err(error) => Some(Err(failed(ctx, &error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_that_passes_says_when_to_ask_again_and_others_do_not() {
+        let wait = |error: &ServiceError| {
+            let shown = as_error(error, "r");
+            let extensions = shown.extensions.unwrap();
+            extensions.get("retryAfterMs").cloned()
+        };
+        assert_eq!(wait(&ServiceError::Busy), Some(ConstValue::from(1_000)));
+        let gone = ServiceError::NotFound {
+            what: "run",
+            id: "x".to_owned(),
+        };
+        assert_eq!(wait(&gone), None);
     }
 }
