@@ -172,6 +172,10 @@ impl From<inngest_state::Error> for Error {
     fn from(error: inngest_state::Error) -> Self {
         match error {
             inngest_state::Error::InvalidCursor(error) => error.into(),
+            error if error.is_text_refused() => Self::Invalid {
+                code: "invalid_text",
+                message: "a text with the character NUL cannot be stored or found".to_owned(),
+            },
             error => Self::Store(error),
         }
     }

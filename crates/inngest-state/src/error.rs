@@ -141,6 +141,14 @@ impl Error {
         }
     }
 
+    /// Whether a text was given that Postgres has no room for: it cannot hold the character NUL, so nothing stored has it either.
+    pub fn is_text_refused(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => postgres_code(source).as_deref() == Some("22021"),
+            _ => false,
+        }
+    }
+
     /// Whether the connection of a statement was dead: cut, or ended by the server.
     pub(crate) fn is_cut_off(error: &DbErr) -> bool {
         match error {

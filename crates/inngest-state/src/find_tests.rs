@@ -1,6 +1,6 @@
 //! Looking things up by id, and that foreign ids find nothing.
 
-use inngest_core::ids::DEFAULT_ENV;
+use inngest_core::ids::{DEFAULT_ENV, DEFAULT_ORG};
 
 use crate::{
     AppFilter, Commit, FunctionFilter,
@@ -227,5 +227,16 @@ async fn readers_take_more_ids_than_fit_into_one_list_of_a_page() {
         );
         assert!(store.find_runs(DEFAULT_ENV, &[]).await.unwrap().is_empty());
     })
+    .await;
+}
+
+#[tokio::test]
+async fn text_that_no_row_can_hold_finds_nothing_or_is_refused_by_name() {
+    on_each(
+        async |store| match store.find_environment(DEFAULT_ORG, "dev\0").await {
+            Ok(found) => assert_eq!((store.kind(), found), ("sqlite", None)),
+            Err(error) => assert!(error.is_text_refused(), "{error:?}"),
+        },
+    )
     .await;
 }

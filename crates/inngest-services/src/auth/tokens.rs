@@ -348,9 +348,9 @@ async fn actor_of(
     if claims
         .sub
         .as_ref()
-        .is_some_and(|sub| sub.len() > MAX_SUBJECT)
+        .is_some_and(|sub| sub.len() > MAX_SUBJECT || sub.contains('\0'))
     {
-        return Err("the subject is too long");
+        return Err("the subject is too long, or no text");
     }
     if claims.envs.len() > MAX_ENVS {
         return Err("too many environments");
