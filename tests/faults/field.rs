@@ -111,8 +111,6 @@ impl Field {
         let arguments = [
             "--postgres-uri",
             &postgres,
-            "--postgres-max-open-conns",
-            "12",
             "--redis-uri",
             &redis,
             "--signing-key",

@@ -73,8 +73,6 @@ impl Fleet {
         let arguments = [
             "--postgres-uri",
             &postgres,
-            "--postgres-max-open-conns",
-            "12",
             "--redis-uri",
             &redis,
             "--signing-key",

@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
     }
 
     fn postgres(&mut self) -> Option<PostgresSettings> {
-        let max_open = self.number("postgres-max-open-conns", 100);
+        let max_open = self.number("postgres-max-open-conns", 16);
         let (place, uri) = self.text("postgres-uri")?;
         if !(uri.starts_with("postgres://") || uri.starts_with("postgresql://")) {
             self.problems.push(Problem::new(

@@ -256,7 +256,7 @@ pub const KEYS: &[Key] = &[
             "postgres-max-open-conns",
             CONNECTIONS,
             BOTH,
-            "Most connections to Postgres at once (default 100)",
+            "Most connections to Postgres at once (default 16)",
         )
     },
     key(

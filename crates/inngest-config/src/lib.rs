@@ -216,7 +216,7 @@ pub enum DatabaseSettings {
 pub struct PostgresSettings {
     /// The connection URI, with the password.
     pub uri: Secret<String>,
-    /// Most connections at once, at least 2. Default 100.
+    /// Most connections at once, at least 2. Default 16, so that six servers fit into what Postgres allows by default.
     pub max_open: u32,
 }
 

@@ -178,6 +178,24 @@ impl Store {
         Ok(Timestamp::from_millis(millis.unwrap_or_default()))
     }
 
+    /// How many connections Postgres allows to all who are no superuser; none for SQLite.
+    pub async fn allowed_connections(&self) -> Result<Option<u32>, Error> {
+        const SQL: &str = "SELECT current_setting('max_connections')::bigint \
+            - current_setting('superuser_reserved_connections')::bigint AS allowed";
+        let place = Error::on("(settings)");
+        let backend = self.reader.get_database_backend();
+        if backend != DbBackend::Postgres {
+            return Ok(None);
+        }
+        let statement = Statement::from_string(backend, SQL);
+        let row = self.reader().query_one_raw(statement).await;
+        let allowed =
+            row.and_then(|row| row.map(|row| row.try_get::<i64>("", "allowed")).transpose());
+        Ok(allowed
+            .map_err(place)?
+            .and_then(|allowed| u32::try_from(allowed).ok()))
+    }
+
     /// Statements carried out by this process so far, for tests and metrics that count them.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)

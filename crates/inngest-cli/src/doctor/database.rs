@@ -128,7 +128,7 @@ async fn open(settings: &Settings, place: &str) -> Result<Vec<Finding>, Error> {
     }
     let message = format!("{place} has the schema of this version");
     let mut findings = vec![good("database", message)];
-    if let DatabaseSettings::Postgres(_) = settings.database {
+    if let DatabaseSettings::Postgres(postgres) = &settings.database {
         let matcher = Programs::default().matcher();
         let store = Store::open(&store_settings, matcher, &TaskTracker::new()).await?;
         let before = local_time();
@@ -137,8 +137,33 @@ async fn open(settings: &Settings, place: &str) -> Result<Vec<Finding>, Error> {
             (Ok(before), Ok(after)) => clocks(before, theirs, after),
             (Err(error), _) | (_, Err(error)) => bad("clock", chain(&error), NTP),
         });
+        if let Some(allowed) = store.allowed_connections().await? {
+            findings.push(connections(postgres.max_open, allowed));
+        }
     }
     Ok(findings)
+}
+
+/// Judges how many connections a server may take of those that Postgres allows. Where it allows fewer than all servers want, it refuses
+/// some of them under load, and what they were for waits for seconds.
+fn connections(wanted: u32, allowed: u32) -> Finding {
+    let message = format!("a server takes up to {wanted} of the {allowed} that Postgres allows");
+    match allowed / wanted.max(1) {
+        0 => bad(
+            "connections",
+            message,
+            "lower --postgres-max-open-conns, or raise max_connections of Postgres",
+        ),
+        1 => doubtful(
+            "connections",
+            format!("{message}, which leaves no room for a second server, as in a rolling restart"),
+            "lower --postgres-max-open-conns, or raise max_connections of Postgres",
+        ),
+        servers => good(
+            "connections",
+            format!("{message}: room for {servers} servers"),
+        ),
+    }
 }
 
 const NTP: &str = "set the clocks of both machines by NTP";
@@ -177,6 +202,23 @@ fn local_time() -> anyhow::Result<Timestamp> {
 mod tests {
     use super::*;
     use crate::doctor::finding::Level;
+
+    #[test]
+    fn connections_are_judged_by_how_many_servers_fit() {
+        for (wanted, allowed, level) in [
+            (16, 97, Level::Good),
+            (48, 97, Level::Good),
+            (49, 97, Level::Doubtful),
+            (97, 97, Level::Doubtful),
+            (98, 97, Level::Bad),
+        ] {
+            assert_eq!(
+                connections(wanted, allowed).level,
+                level,
+                "{wanted} of {allowed}"
+            );
+        }
+    }
 
     #[test]
     fn clocks_are_judged_by_how_far_they_are_apart() {
