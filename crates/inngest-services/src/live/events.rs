@@ -117,7 +117,7 @@ impl Feed {
         watcher
             .hub
             .events
-            .first(&wanted, position, load, size)
+            .first(&wanted, 0, position, load, size)
             .await
     }
 }

@@ -79,7 +79,7 @@ async fn read(watcher: &Watcher, id: RunId, mark: &Mark) -> Result<Option<Run>, 
     let found = watcher
         .hub
         .runs
-        .first(&wanted, position, load, size)
+        .first(&wanted, watcher.reads, position, load, size)
         .await?;
     Ok(found.map(|run| engine.shown(run)))
 }

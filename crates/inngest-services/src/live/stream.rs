@@ -38,6 +38,8 @@ pub(super) struct Watcher {
     mailbox: Arc<Mailbox>,
     standing: Standing,
     scope: Scope,
+    /// Reads of the shelf of runs that had begun when it came.
+    pub(super) reads: u64,
     _counted: Counted,
 }
 
@@ -52,6 +54,7 @@ impl Watcher {
         standing.check(scope, engine.clock.now())?;
         let env = standing.actor().env;
         let hub = engine.hubs.join(engine, env).await?;
+        let reads = hub.runs.reads();
         let (mailbox, place) = hub.enter(interest);
         let watcher = Self {
             engine: engine.clone(),
@@ -59,6 +62,7 @@ impl Watcher {
             mailbox,
             standing,
             scope,
+            reads,
             _counted: Counted::new(),
         };
         Ok((watcher, place))
