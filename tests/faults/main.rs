@@ -17,6 +17,8 @@ mod herd;
 mod load;
 mod places;
 mod still;
+mod watcher;
+mod watchers;
 
 use std::{
     collections::BTreeMap,

@@ -345,7 +345,8 @@ fn run_of(value: &Value) -> Run {
     }
 }
 
-fn binary() -> PathBuf {
+/// The program under test.
+pub fn binary() -> PathBuf {
     match env::var_os("INNGEST_BIN") {
         Some(path) => PathBuf::from(path),
         None => workspace().join("target/debug/inngest"),
