@@ -37,7 +37,7 @@ async fn rest(store: &Store, env: EnvId, after: LogPlace, limit: u32) -> (Vec<Lo
 }
 
 /// Waits until no transaction is under way that began before now, in whichever test: what is committed by then can be read.
-async fn settled(store: &Store) {
+pub(crate) async fn settled(store: &Store) {
     if store.kind() != "postgres" {
         return;
     }

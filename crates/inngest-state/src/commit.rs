@@ -1,5 +1,7 @@
 //! What is written together: a commit, its conditions, and what came of it.
 
+use std::time::Duration;
+
 use inngest_core::{
     event::Event,
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
@@ -29,6 +31,8 @@ pub struct Commit {
     pub steps: Vec<StepChange>,
     /// Attempts that failed.
     pub failed_attempts: Vec<FailedAttemptRow>,
+    /// The request to the app whose outcome this commit records; it is counted, and counts for the function of the run that is changed.
+    pub request_made: Option<RequestMade>,
     /// New events and what they start.
     pub events: Vec<NewEvent>,
     /// New runs that no new event starts.
@@ -116,6 +120,17 @@ pub struct StepChange {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// A request to an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestMade {
+    /// When it was answered, or given up.
+    pub at: Timestamp,
+    /// How long that took.
+    pub took: Duration,
+    /// Whether it was answered as it should be.
+    pub is_ok: bool,
 }
 
 /// An attempt that failed.

@@ -94,6 +94,7 @@ impl Store {
                 complaints.push(format!("{ended} ends of runs, but {told} events `{name}`"));
             }
         }
+        complaints.extend(self.wrong_figures().await?);
         if let Some(at) = settled_at {
             let sql = format!(
                 "SELECT count(*) AS n FROM work WHERE due_at <= {}",

@@ -40,6 +40,7 @@ mod partitions;
 mod pool;
 mod requests;
 mod retention;
+mod rollup;
 mod rows;
 mod runs;
 mod secrets;
@@ -83,6 +84,8 @@ mod requests_tests;
 #[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
+mod rollup_tests;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod schema_tests;
@@ -108,7 +111,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 pub use apps::{AppSync, FunctionChange};
 pub use change_log::{Change, LogPlace, LogPosition, LogRead, LogRow};
 pub use commit::{
-    Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RunChange, StepChange,
+    Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RequestMade, RunChange,
+    StepChange,
 };
 pub use committer::CommitCounters;
 pub use error::Error;
@@ -122,6 +126,7 @@ pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use requests::NewRequest;
 pub use retention::{Expired, Keeping, Turn};
+pub use rollup::{GroupedBy, Rolled, RollupGroup, RollupQuery};
 pub use runs::LoadedRun;
 pub use secrets::SealedSecret;
 

@@ -21,7 +21,8 @@ use crate::{
     change_log::Changes,
     commit::{Commit, Committed, NewEvent, Refused},
     matching, requests,
-    rows::{WORK_COLUMNS, run_uuid, ulid_of, work_values},
+    rollup::{Figures, RunBefore},
+    rows::{WORK_COLUMNS, run_uuid, time, ulid_of, work_values},
     signals,
     sql::{insert_rows, select_in},
     starts,
@@ -45,7 +46,7 @@ pub(crate) async fn write(
 ) -> Result<Vec<Result<Committed, Refused>>, Error> {
     let Judged {
         mut verdicts,
-        functions,
+        before,
     } = judge(tx, commits).await?;
     signals::take_signals(tx, commits, &mut verdicts).await?;
     requests::take_requests(tx, commits, &mut verdicts).await?;
@@ -125,18 +126,21 @@ pub(crate) async fn write(
     .await
     .map_err(Error::on("work"))?;
 
-    let mut changes = Changes::default();
+    let (mut changes, mut figures) = (Changes::default(), Figures::default());
     for (_, event) in &fresh {
         changes.note_event(event);
+        figures.note_event(event);
     }
     for (_, run) in &started {
         changes.note_run(run);
+        figures.note_run(run);
     }
     for (_, commit) in &good {
-        let run = commit.run.as_ref();
-        changes.note_commit(commit, run.and_then(|run| functions.get(&run.id)).copied());
+        let run = commit.run.as_ref().and_then(|run| before.get(&run.id));
+        changes.note_commit(commit, run.map(|run| run.function));
+        figures.note_commit(commit, run);
     }
-    changes.store(tx).await?;
+    changes.store(tx, &figures).await?;
 
     Ok(outcomes
         .into_iter()
@@ -159,12 +163,12 @@ fn for_update(tx: &DatabaseTransaction) -> &'static str {
 struct Judged {
     /// Why each is refused; none for those that hold.
     verdicts: Vec<Option<Refused>>,
-    /// The functions of the runs that they change.
-    functions: HashMap<RunId, FunctionId>,
+    /// What the runs that they change have been so far.
+    before: HashMap<RunId, RunBefore>,
 }
 
 async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, Error> {
-    let mut functions: HashMap<RunId, FunctionId> = HashMap::new();
+    let mut befores: HashMap<RunId, RunBefore> = HashMap::new();
     let mut revisions: HashMap<RunId, u64> = HashMap::new();
     let runs: Vec<Value> = commits
         .iter()
@@ -172,7 +176,7 @@ async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, E
         .map(|run| run_uuid(run.id).into())
         .collect();
     if !runs.is_empty() {
-        let before = "SELECT id, revision, function_id FROM runs WHERE ended_at IS NULL AND id IN";
+        let before = "SELECT id, revision, function_id, queued_at, started_at FROM runs WHERE ended_at IS NULL AND id IN";
         for row in select_in(tx, before, runs, for_update(tx))
             .await
             .map_err(Error::on("runs"))?
@@ -181,7 +185,13 @@ async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, E
                 (get(&row, "runs", "id")?, get(&row, "runs", "revision")?);
             let id = RunId::from_raw(ulid_of(id));
             revisions.insert(id, revision.unsigned_abs());
-            functions.insert(id, FunctionId::from_raw(get(&row, "runs", "function_id")?));
+            let started_at: Option<i64> = get(&row, "runs", "started_at")?;
+            let before = RunBefore {
+                function: FunctionId::from_raw(get(&row, "runs", "function_id")?),
+                queued_at: time(get(&row, "runs", "queued_at")?),
+                started_at: started_at.map(time),
+            };
+            befores.insert(id, before);
         }
     }
     let mut works: HashMap<WorkId, i64> = HashMap::new();
@@ -272,7 +282,7 @@ async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, E
         .collect();
     Ok(Judged {
         verdicts,
-        functions,
+        before: befores,
     })
 }
 

@@ -24,13 +24,14 @@ use crate::{
     Error, Store,
     commit::{Commit, NewEvent, NewRun},
     partitions::take_short_locks,
+    rollup::Figures,
     rows::time,
     sql::insert_rows,
     write::get,
 };
 
-const LOG: &str = "change_log";
-const STATE: &str = "change_log_state";
+pub(crate) const LOG: &str = "change_log";
+pub(crate) const STATE: &str = "change_log_state";
 /// Most entries of one row; a larger transaction leaves several.
 const ROW_ENTRIES: usize = 1_000;
 /// How long SQLite keeps a row; Postgres keeps one to four hours.
@@ -221,7 +222,7 @@ impl Store {
 }
 
 /// The expressions for the end of the log. On Postgres every transaction below it has ended, and no other can commit below it.
-fn end_of(backend: DbBackend) -> (&'static str, &'static str) {
+pub(crate) fn end_of(backend: DbBackend) -> (&'static str, &'static str) {
     match backend {
         DbBackend::Postgres => (
             "pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
@@ -329,16 +330,27 @@ impl Changes {
         self.0.entry(env).or_default().insert(thing, change);
     }
 
-    /// Writes them: one row per environment, all in one statement, unless there are very many.
-    pub(crate) async fn store(self, tx: &DatabaseTransaction) -> Result<(), Error> {
+    /// Writes them: one row per environment, all in one statement, unless there are very many. The figures of an environment go with its
+    /// first row; whatever has figures is a change.
+    pub(crate) async fn store(
+        self,
+        tx: &DatabaseTransaction,
+        figures: &Figures,
+    ) -> Result<(), Error> {
         let mut rows = Vec::new();
         for (env, changes) in self.0 {
             let changes: Vec<Change> = changes.into_values().collect();
+            let mut measures = figures.of(env);
             for chunk in changes.chunks(ROW_ENTRIES) {
-                rows.push(vec![env.raw().into(), entries::encode(chunk).into()]);
+                let measures = measures.take();
+                rows.push(vec![
+                    env.raw().into(),
+                    entries::encode(chunk).into(),
+                    measures.into(),
+                ]);
             }
         }
-        insert_rows(tx, "change_log (env_id, changes)", "", rows)
+        insert_rows(tx, "change_log (env_id, changes, measures)", "", rows)
             .await
             .map_err(Error::on(LOG))
     }
