@@ -176,6 +176,14 @@ fn describe() {
         "inngest_live_lag_seconds",
         "Time from the writing of changes to when live views read them"
     );
+    spread!(
+        "inngest_rollup_lag_seconds",
+        "Time from the writing of changes to when they were added to the figures over time"
+    );
+    counter!(
+        "inngest_rollup_gaps_total",
+        "Times that changes were gone before they were added to the figures over time"
+    );
     counter!(
         "inngest_commit_races_total",
         "Transactions tried again because another server was in the way"

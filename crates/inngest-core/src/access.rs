@@ -74,11 +74,17 @@ impl Role {
 
     fn scopes(self) -> &'static [Scope] {
         match self {
-            Self::Viewer => &[Scope::AppsRead, Scope::EventsRead, Scope::RunsRead],
+            Self::Viewer => &[
+                Scope::AppsRead,
+                Scope::EventsRead,
+                Scope::RunsRead,
+                Scope::MetricsRead,
+            ],
             Self::Member => &[
                 Scope::AppsRead,
                 Scope::EventsRead,
                 Scope::RunsRead,
+                Scope::MetricsRead,
                 Scope::EventsSend,
                 Scope::RunsWrite,
             ],
@@ -87,6 +93,7 @@ impl Role {
                 Scope::AppsRead,
                 Scope::EventsRead,
                 Scope::RunsRead,
+                Scope::MetricsRead,
                 Scope::EventsSend,
                 Scope::RunsWrite,
                 Scope::AppsWrite,
@@ -113,6 +120,8 @@ pub enum Scope {
     RunsWrite,
     /// Report steps and read the state of a run, as an app does.
     Execute,
+    /// See figures over time.
+    MetricsRead,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +289,7 @@ mod tests {
             Scope::RunsRead,
             Scope::RunsWrite,
             Scope::Execute,
+            Scope::MetricsRead,
         ] {
             assert_eq!(actor.require(scope), Err(Denied(scope)));
         }

@@ -83,6 +83,7 @@ impl Checkpoints<'_> {
             goes_on: true,
             claims: Vec::new(),
             since: now,
+            request_made: None,
         };
         let mut saved = 0;
         let mut too_large = None;

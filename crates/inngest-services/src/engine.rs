@@ -27,11 +27,12 @@ use crate::{
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
-    live::Hubs,
+    live::{Hubs, Meters},
     metrics::Lag,
     programs::Programs,
     refill::LeftOut,
     registry::Registries,
+    rollups::Rolling,
     second_look::SecondLook,
     settings::ServiceSettings,
     time::Uncertainty,
@@ -67,6 +68,8 @@ pub(crate) struct Engine {
     pub(crate) environments: RwLock<HashMap<(OrgId, String), (EnvId, String)>>,
     pub(crate) failures: Failures,
     pub(crate) second_look: SecondLook,
+    pub(crate) rolling: Rolling,
+    pub(crate) meters: Meters,
     /// One sync at a time: a second one would only find that the functions have changed.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     /// Work that the schedule lacks.
@@ -132,6 +135,7 @@ impl Engine {
     pub(crate) fn hint(&self, env: Option<EnvId>, outcome: &Result<Committed, Refused>) {
         if let (Some(env), Ok(_) | Err(Refused::Store(_))) = (env, outcome) {
             self.live.publish(env);
+            self.rolling.note();
         }
     }
 

@@ -19,7 +19,7 @@ use inngest_core::{
 };
 use inngest_executor::CallRequest;
 use inngest_queue::model::Verdict;
-use inngest_state::fail_point;
+use inngest_state::{RequestMade, fail_point};
 use metrics::histogram;
 use tracing::{Instrument, Span, debug, debug_span, field::Empty, warn};
 
@@ -31,6 +31,9 @@ use crate::{
     registry::Loaded,
     trace_context,
 };
+
+/// The word for an answer as it should be.
+const OK: &str = "ok";
 
 struct Prepared {
     run: RunId,
@@ -79,6 +82,7 @@ impl Engine {
                 goes_on: false,
                 claims: Vec::new(),
                 since,
+                request_made: None,
             };
             match start {
                 Start::Ended => {
@@ -122,7 +126,7 @@ impl Engine {
         cell: &Cell,
         work: &Work,
         call: Prepared,
-        record: Record<'_>,
+        mut record: Record<'_>,
     ) -> Result<Verdict, Error> {
         fail_point!("exec::before_send");
         let span = debug_span!(
@@ -141,8 +145,14 @@ impl Engine {
         let begun = tokio::time::Instant::now();
         let calling = self.call(cell, work, record.loaded, &call, record.since, trace);
         let reply = calling.instrument(span.clone()).await;
-        note_call(&span, outcome_of(&reply), begun.elapsed());
+        let (outcome, took) = (outcome_of(&reply), begun.elapsed());
+        note_call(&span, outcome, took);
         drop(span);
+        record.request_made = Some(RequestMade {
+            at: self.clock.now(),
+            took,
+            is_ok: outcome == OK,
+        });
         fail_point!("exec::got_response");
         let mut info = call.info;
         // The app may have reported steps meanwhile.
@@ -389,6 +399,7 @@ impl Engine {
             goes_on: true,
             claims: Vec::new(),
             since,
+            request_made: None,
         };
         let finish = loaded.config.timeouts.finish;
         self.record(work.env, cell, record, |progress, _| {
@@ -420,7 +431,7 @@ impl Engine {
 
 fn note_call(span: &Span, outcome: &'static str, took: Duration) {
     span.record("outcome", outcome);
-    if outcome != "ok" {
+    if outcome != OK {
         span.record("otel.status_code", "ERROR");
     }
     debug!(
@@ -435,7 +446,7 @@ fn note_call(span: &Span, outcome: &'static str, took: Duration) {
 fn outcome_of(reply: &Reply) -> &'static str {
     match reply {
         Reply::Failed(failure) => failure.class.as_str(),
-        _ => "ok",
+        _ => OK,
     }
 }
 

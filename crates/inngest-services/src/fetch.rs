@@ -86,6 +86,7 @@ impl Engine {
             goes_on: false,
             claims: Vec::new(),
             since,
+            request_made: None,
         };
         let recorded = self
             .record(work.env, &cell, record, |progress, now| match &outcome {

@@ -195,6 +195,7 @@ impl Engine {
             goes_on: false,
             claims: Vec::new(),
             since: self.clock.now(),
+            request_made: None,
         };
         let ending = engine_failure(name, message);
         let decide = |_: &_, _| Decision {

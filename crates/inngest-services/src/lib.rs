@@ -34,6 +34,7 @@ mod requests;
 mod rerun;
 mod resume;
 mod retention;
+mod rollups;
 mod route;
 mod runs;
 mod search;
@@ -79,13 +80,17 @@ pub use expressions::{Checked, ExpressionUse};
 pub use inngest_state::{EventFilter, RunFilter, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
-    EventFeedFilter, EventNews, FeedCursor, LiveViews, PartNews, RunFeedFilter, RunNews, Standing,
-    Update,
+    EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, RunFeedFilter,
+    RunNews, Standing, Update,
 };
 pub use programs::Programs;
 pub use requests::RequestKey;
 pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
+pub use rollups::{
+    CountSeries, Counts, Flow, GroupBy, Latencies, LatencySeries, MetricRange, MetricScope,
+    Metrics, RunTotals, SeriesKey,
+};
 pub use runs::Runs;
 pub use search::{Found, Scan};
 pub use settings::{Mode, ServiceSettings};
@@ -192,6 +197,8 @@ impl Services {
             environments: tokio::sync::RwLock::default(),
             failures: jobs::Failures::default(),
             second_look: second_look::SecondLook::default(),
+            rolling: rollups::Rolling::default(),
+            meters: live::Meters::default(),
             syncing: tokio::sync::Mutex::default(),
             left_out: Arc::default(),
             telling: Arc::new(tokio::sync::Semaphore::new(engine::TELLINGS)),
@@ -223,6 +230,10 @@ impl Services {
             .tracker
             .spawn(async move { engine.lag.measure(measuring).await });
         self.look_twice(stop);
+        let (engine, rolling) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.keep_rolled_up(rolling).await });
         let (engine, stop) = (self.0.clone(), stop.clone());
         self.0
             .tracker
@@ -345,6 +356,11 @@ impl Services {
     /// Live views.
     pub fn live(&self) -> LiveViews<'_> {
         LiveViews(&self.0)
+    }
+
+    /// Figures over time.
+    pub fn metrics(&self) -> Metrics<'_> {
+        Metrics(&self.0)
     }
 
     /// Whether the server can do its work.

@@ -12,7 +12,7 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::{Commit, Fence, Refused, fail_point};
+use inngest_state::{Commit, Fence, Refused, RequestMade, fail_point};
 use tracing::{Instrument, Span, debug_span};
 
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) struct Record<'a> {
     pub(crate) claims: Vec<WaitId>,
     /// See `Basis::since`.
     pub(crate) since: Timestamp,
+    /// The request to the app of which this is the outcome.
+    pub(crate) request_made: Option<RequestMade>,
 }
 
 /// What came of it.
@@ -152,8 +154,12 @@ impl Engine {
                 now,
             };
             let (end, queued_at) = (end_of(&decision), progress.queued_at);
-            let Drafted { commit, run, retry } =
-                span.in_scope(|| self.draft(progress, decision, &basis));
+            let Drafted {
+                mut commit,
+                run,
+                retry,
+            } = span.in_scope(|| self.draft(progress, decision, &basis));
+            commit.request_made = record.request_made;
             let children = drafts_of(&commit.events);
             let dropped = commit.drop_work.clone();
             let run_id = record.run;

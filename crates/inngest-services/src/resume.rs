@@ -124,6 +124,7 @@ impl Engine {
             goes_on: false,
             claims: Vec::new(),
             since: now,
+            request_made: None,
         };
         let is_start = work.kind == JobKind::StartTimeout;
         let recorded = self
@@ -166,6 +167,7 @@ impl Engine {
             goes_on: false,
             claims,
             since: now,
+            request_made: None,
         };
         let step: &StepId = step;
         let recorded = self

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use inngest_core::{
     ids::EnvId,
+    rollup::Width,
     time::{Clock, Timestamp},
 };
 use inngest_state::{Expired, Keeping, Store, Turn};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::{Error, engine::Engine};
+use crate::{Error, engine::Engine, rollups::roll_up};
 
 /// Pause between two passes.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -130,6 +131,10 @@ impl Retention {
         if !self.store.claim_turn(turn, self.clock.now()).await? {
             return Ok(None);
         }
+        // What is trimmed has been added up before.
+        if let Err(error) = roll_up(&self.store, self.clock.now(), stop).await {
+            warn!(error = %error, "figures were not added up; those of old entries of the change log are lost");
+        }
         if let Err(error) = self.store.trim_change_log().await {
             warn!(error = %error, "old entries of the change log were not deleted; trying again in an hour");
         }
@@ -147,6 +152,9 @@ impl Retention {
                     let deleted = self.delete(kind, keeping.env, cutoff, turn, stop).await?;
                     rows.add(deleted);
                 }
+            }
+            for width in Width::ALL {
+                self.delete_rollups(keeping.env, width, turn, stop).await?;
             }
             report.environments.push(EnvironmentReport {
                 slug: keeping.slug,
@@ -177,6 +185,26 @@ impl Retention {
             let is_ours = after.is_none() || self.store.claim_turn(turn, self.clock.now()).await?;
             if after.is_none() || !is_ours || stop.is_cancelled() {
                 return Ok(gone);
+            }
+            sleep(begun.elapsed() * REST).await;
+        }
+    }
+
+    /// Deletes figures that nobody can ask for any more, batch by batch, as long as the turn is ours.
+    async fn delete_rollups(
+        &self,
+        env: EnvId,
+        width: Width,
+        turn: Turn,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            let (begun, now) = (tokio::time::Instant::now(), self.clock.now());
+            let store = &self.store;
+            let gone = store.delete_expired_rollups(env, width, now).await?;
+            let is_ours = gone == 0 || store.claim_turn(turn, self.clock.now()).await?;
+            if gone == 0 || !is_ours || stop.is_cancelled() {
+                return Ok(());
             }
             sleep(begun.elapsed() * REST).await;
         }

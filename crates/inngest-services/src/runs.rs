@@ -173,6 +173,7 @@ impl Runs<'_> {
                 goes_on: false,
                 claims: Vec::new(),
                 since,
+                request_made: None,
             };
             let ending = Ending::Cancelled {
                 reason: "it was cancelled by request".to_owned(),

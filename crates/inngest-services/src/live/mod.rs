@@ -14,10 +14,13 @@ mod runs;
 mod shelf;
 mod standing;
 mod stream;
+mod ticks;
+
+use std::time::Duration;
 
 use inngest_core::{
     access::{Actor, Scope},
-    ids::RunId,
+    ids::{FunctionId, RunId},
     time::Timestamp,
 };
 
@@ -29,6 +32,8 @@ pub(crate) use hub::Hubs;
 pub use parts::PartNews;
 pub use runs::{RunFeedFilter, RunNews};
 pub use standing::Standing;
+pub use ticks::FunctionTick;
+pub(crate) use ticks::Meters;
 
 /// Live views. Made by `Services::live`.
 pub struct LiveViews<'a>(pub(crate) &'a Shared);
@@ -106,6 +111,22 @@ impl LiveViews<'_> {
         after: Option<FeedCursor>,
     ) -> Result<impl Stream<EventNews> + use<>, Error> {
         events::watch(self.0, standing, filter, after).await
+    }
+
+    /// How many runs of a function reached which state, at once without any and then every so often. Without a cursor: what was counted
+    /// while nobody watched is asked of [`crate::Metrics`].
+    ///
+    /// # Errors
+    /// The actor may not see figures; `NotFound` when there is no such function, or it is not this actor's. The stream ends with an error
+    /// when the right to see it has ended.
+    pub async fn watch_function(
+        &self,
+        standing: Standing,
+        id: FunctionId,
+        every: Duration,
+    ) -> Result<impl futures_util::Stream<Item = Result<FunctionTick, Error>> + Send + use<>, Error>
+    {
+        ticks::watch(self.0, standing, id, every).await
     }
 }
 

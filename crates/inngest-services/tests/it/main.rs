@@ -7,6 +7,7 @@ mod changes;
 mod checkpoints;
 mod costs;
 mod cron;
+mod figures;
 mod hostile;
 mod live;
 mod processes;
