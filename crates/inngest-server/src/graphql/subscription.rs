@@ -1,5 +1,7 @@
 //! Live streams. Each message carries the latest state of an object; a slow reader misses states, never the last one.
 
+use std::time::Duration;
+
 use async_graphql::{Context, Error, ID, InputObject, Subscription};
 use futures_util::{Stream, StreamExt};
 
@@ -14,12 +16,13 @@ use inngest_services::{
 
 use crate::graphql::{
     asking::{Asking, asking},
-    error::{as_error, bad_cursor, failed},
+    error::{as_error, bad_cursor, bad_input, failed},
     ids::{self, GlobalId},
     objects::{
         environment::EnvironmentObject,
         feed::{EventFeedUpdate, RunFeedUpdate, RunTraceUpdate, RunUpdate},
         run_parts::RunStatusEnum,
+        series::FunctionMetricsTick,
     },
 };
 
@@ -152,6 +155,27 @@ impl Subscription {
             stream.map_err(|error| failed(ctx, &error))?,
         ))
     }
+
+    /// Counters of one function, at once and then at an interval of 1 to 60 seconds.
+    async fn function_metrics(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The function.")] function_id: ID,
+        #[graphql(desc = "Seconds from one message to the next, 1 to 60; 5 when omitted.")]
+        interval_seconds: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<FunctionMetricsTick, Error>> + use<>, Error> {
+        let asking = asking(ctx);
+        let id: FunctionId = ids::parse(&function_id)?;
+        let every = interval(interval_seconds)?;
+        let live = asking.services.live();
+        let ticks = live.watch_function(asking.standing.clone(), id, every);
+        let ticks = ticks.await.map_err(|error| failed(ctx, &error))?;
+        let request_id = asking.request_id.clone();
+        Ok(ticks.map(move |tick| match tick {
+            Ok(tick) => Ok(FunctionMetricsTick(tick)),
+            Err(error) => Err(as_error(&error, &request_id)),
+        }))
+    }
 }
 
 fn cursor(after: Option<String>) -> Result<Option<FeedCursor>, Error> {
@@ -159,6 +183,13 @@ fn cursor(after: Option<String>) -> Result<Option<FeedCursor>, Error> {
         .map(|text| text.parse())
         .transpose()
         .map_err(|_| bad_cursor())
+}
+
+fn interval(seconds: Option<i32>) -> Result<Duration, Error> {
+    match seconds.map_or(Ok(5), u64::try_from) {
+        Ok(seconds @ 1..=60) => Ok(Duration::from_secs(seconds)),
+        _ => Err(bad_input("intervalSeconds is a number from 1 to 60")),
+    }
 }
 
 /// What a service tells, as messages.

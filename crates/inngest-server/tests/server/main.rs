@@ -7,6 +7,7 @@
 
 mod access;
 mod budget;
+mod charts;
 mod documents;
 mod graphql;
 mod harness;

@@ -63,6 +63,7 @@ const NOTHING: (&str, &str) = ("", "viewer");
 const APPS_READ: (&str, &str) = ("APPS_READ", "viewer");
 const EVENTS_READ: (&str, &str) = ("EVENTS_READ", "viewer");
 const RUNS_READ: (&str, &str) = ("RUNS_READ", "viewer");
+const METRICS_READ: (&str, &str) = ("METRICS_READ", "viewer");
 const EVENTS_SEND: (&str, &str) = ("EVENTS_SEND", "member");
 const RUNS_MANAGE: (&str, &str) = ("RUNS_MANAGE", "member");
 const APPS_MANAGE: (&str, &str) = ("APPS_MANAGE", "admin");
@@ -73,6 +74,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.viewer", NOTHING, "{ viewer { permissions organization { id } environment { id } } }", Some("000000000000\"")),
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
+        metrics { runThroughput(range: {from: \"2026-01-01T00:00:00Z\"}, flow: QUEUED, groupBy: FUNCTION) { key label total node { ... on Function { slug } } } failingFunctions(range: {from: \"2026-01-01T00:00:00Z\"}) { function { slug } } }
         eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } }
         found: events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { data } }
@@ -94,6 +96,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Subscription.runUpdated", RUNS_READ, "subscription { runUpdated(runId: \"{run}\") { run { input } } }", Some("tenant-one")),
     row("Subscription.runFeed", RUNS_READ, "subscription { runFeed(environmentId: \"{env}\") { kind run { input } } }", Some("READY")),
     row("Subscription.runTraceFeed", RUNS_READ, "subscription { runTraceFeed(runId: \"{run}\") { kind } }", Some("READY")),
+    row("Subscription.functionMetrics", METRICS_READ, "subscription { functionMetrics(functionId: \"{function}\") { intervalMs } }", Some("intervalMs")),
     row("Subscription.eventFeed", EVENTS_READ, "subscription { eventFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
 ];
 
@@ -204,6 +207,7 @@ async fn two_tenants() -> (Server, Ids) {
         ..Commit::default()
     };
     store.commit(commit).await.unwrap();
+    while store.roll_up().await.unwrap().has_more {}
     (server, ids)
 }
 
@@ -322,6 +326,32 @@ async fn no_root_field_shows_or_changes_anything_of_another_tenant() {
         after["data"],
         json!({"run": {"status": "QUEUED"}, "app": {"isArchived": false}, "environment": {"events": {"nodes": [{"name": "shop/order.placed"}]}}})
     );
+}
+
+#[tokio::test]
+async fn figures_are_those_of_the_tenant_alone() {
+    let (server, ids) = two_tenants().await;
+    let range = "range: {from: \"2026-01-01T00:00:00Z\"}";
+    let query = ids.fill(&format!(
+        "{{ environment {{ metrics {{ events({range}) {{ total }} runStatusCounts({range}) {{ queued }}
+        one: runThroughput({range}, flow: QUEUED, scope: {{functionIds: [\"{{function}}\"]}}) {{ total }}
+        app: runThroughput({range}, flow: QUEUED, scope: {{appIds: [\"{{app}}\"]}}) {{ total }}
+        function: runThroughput({range}, flow: QUEUED, groupBy: FUNCTION) {{ total }} }} }} }}"
+    ));
+    for (token, count) in [(own("viewer"), 1), (of_other(), 0)] {
+        let answer = ask(&server, &token, &query, json!({})).await;
+        let metrics = &answer["data"]["environment"]["metrics"];
+        assert_eq!(metrics["runStatusCounts"]["queued"], count, "{answer}");
+        for name in ["events", "one", "app"] {
+            assert_eq!(
+                metrics[name][0]["total"],
+                json!(f64::from(count)),
+                "{answer}"
+            );
+        }
+        let groups = metrics["function"].as_array().unwrap().len();
+        assert_eq!(groups, usize::from(count == 1), "{answer}");
+    }
 }
 
 #[tokio::test]

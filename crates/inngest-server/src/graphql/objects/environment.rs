@@ -20,6 +20,7 @@ use crate::graphql::{
         event_type::{self, EventTypeObject},
         filter::{AppFilter, EventFilter, EventOrder, FunctionFilter, RunFilter, RunOrder},
         function::FunctionObject,
+        metrics::EnvironmentMetrics,
         queue::QueueStats,
         run::RunObject,
         viewer::OrganizationObject,
@@ -152,6 +153,11 @@ impl EnvironmentObject {
         let at = asking.services.clock().now();
         let found = found.map(|backlogs| QueueStats::new(at, backlogs));
         Some(found.map_err(|error| failed(ctx, &error)))
+    }
+
+    /// Aggregates over time.
+    async fn metrics(&self) -> EnvironmentMetrics {
+        EnvironmentMetrics
     }
 
     /// Apps, by name.

@@ -24,6 +24,7 @@ use crate::graphql::{
         filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
         function_version::FunctionVersionObject,
+        metrics::FunctionMetrics,
         queue::FunctionBacklog,
         run::RunObject,
     },
@@ -191,6 +192,11 @@ impl FunctionObject {
             .await
             .transpose()
             .map(|found| found.map(FunctionBacklog))
+    }
+
+    /// Aggregates over time.
+    async fn metrics(&self) -> FunctionMetrics {
+        FunctionMetrics(self.0.id)
     }
 
     /// Runs of this function, newest first.

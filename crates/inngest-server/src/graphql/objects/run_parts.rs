@@ -8,7 +8,7 @@ use inngest_core::{
     run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
     time::Timestamp,
 };
-use inngest_services::Reason;
+use inngest_services::{Reason, RunTotals};
 
 use crate::graphql::{
     loaders::load,
@@ -253,6 +253,19 @@ impl RunStatusCounts {
             failed: count(RunStatus::Failed),
             cancelled: count(RunStatus::Cancelled),
             skipped: count(RunStatus::Skipped),
+        }
+    }
+
+    /// Runs by the state that they reached in some time.
+    pub(crate) fn reached(totals: RunTotals) -> Self {
+        Self {
+            total: Long(totals.queued + totals.skipped),
+            queued: Long(totals.queued),
+            running: Long(totals.started),
+            completed: Long(totals.completed),
+            failed: Long(totals.failed),
+            cancelled: Long(totals.cancelled),
+            skipped: Long(totals.skipped),
         }
     }
 }

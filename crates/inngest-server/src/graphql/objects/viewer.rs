@@ -100,18 +100,21 @@ pub(crate) enum Permission {
     RunsRead,
     /// Cancel and repeat runs, send signals.
     RunsManage,
+    /// See figures over time.
+    MetricsRead,
     /// Report steps and read the state of a run, as an app does.
     Execute,
 }
 
 impl Permission {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::AppsRead,
         Self::AppsManage,
         Self::EventsRead,
         Self::EventsSend,
         Self::RunsRead,
         Self::RunsManage,
+        Self::MetricsRead,
         Self::Execute,
     ];
 
@@ -123,6 +126,7 @@ impl Permission {
             Self::EventsSend => Scope::EventsSend,
             Self::RunsRead => Scope::RunsRead,
             Self::RunsManage => Scope::RunsWrite,
+            Self::MetricsRead => Scope::MetricsRead,
             Self::Execute => Scope::Execute,
         }
     }
