@@ -15,7 +15,7 @@ const MAX_CURSOR: usize = 8_192;
 const VERSION: u8 = 2;
 
 /// Which way a list goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Smallest or oldest first.
     Ascending,
@@ -162,7 +162,7 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, InvalidCursor> {
 }
 
 /// Which part of a list is wanted: the first rows after a position, or the last rows before one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     /// Rows wanted, 1 to [`MAX_PAGE`].
     pub limit: u32,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What happens when a wait is satisfied. The numbers are stored; never reuse one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i16)]
 pub enum WaitKind {
     /// A step gets the event.

@@ -355,14 +355,4 @@ impl Functions<'_> {
             .map(|function| (function.id, function))
             .collect())
     }
-
-    /// The function of this slug; an archived one only when there is no other.
-    pub async fn find_by_slug(&self, actor: &Actor, slug: &str) -> Result<Option<Function>, Error> {
-        actor.require(Scope::AppsRead)?;
-        let registry = self.0.registries.get(actor.env).await?;
-        if registry.by_name(slug).is_none() {
-            return Ok(self.0.store.find_function_by_slug(actor.env, slug).await?);
-        }
-        Ok(registry.by_name(slug).map(|loaded| loaded.function.clone()))
-    }
 }

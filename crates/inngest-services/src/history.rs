@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use inngest_core::{
     access::{Actor, Scope},
     app::{Function, FunctionVersion},
-    ids::FunctionId,
+    ids::{EventId, FunctionId},
     limits,
     time::Timestamp,
 };
@@ -13,21 +13,6 @@ use inngest_core::{
 use crate::{Error, apps::Functions, events::Events};
 
 impl Functions<'_> {
-    /// The versions of a function that are kept, newest first; none of a function that is not this actor's.
-    pub async fn versions(
-        &self,
-        actor: &Actor,
-        id: FunctionId,
-    ) -> Result<Vec<FunctionVersion>, Error> {
-        actor.require(Scope::AppsRead)?;
-        let most = u64::from(limits::VERSIONS_PER_FUNCTION);
-        Ok(self
-            .0
-            .store
-            .list_function_versions(actor.env, id, most)
-            .await?)
-    }
-
     /// Versions by function and number; unknown and foreign ones are left out.
     pub async fn get_versions(
         &self,
@@ -66,22 +51,31 @@ impl Events<'_> {
         Ok(names.into_iter().collect())
     }
 
-    /// Whether an event of this name is stored, or a trigger names it.
-    pub async fn is_name(&self, actor: &Actor, name: &str) -> Result<bool, Error> {
-        actor.require(Scope::EventsRead)?;
+    /// Of these names those that an event or a trigger has.
+    pub async fn known_names(
+        &self,
+        actor: &Actor,
+        names: &[String],
+    ) -> Result<BTreeSet<String>, Error> {
         let registry = self.0.registries.get(actor.env).await?;
-        let is_listened_to = registry.event_names().any(|known| known == name);
-        Ok(is_listened_to || self.seen(actor, name).await?.is_some())
+        let listened: BTreeSet<&str> = registry.event_names().collect();
+        let seen = self.seen(actor, names).await?;
+        let is_known =
+            |name: &&String| listened.contains(name.as_str()) || seen.contains_key(*name);
+        Ok(names.iter().filter(is_known).cloned().collect())
     }
 
-    /// When the first and the last event of this name were accepted that are still stored; none when there is none.
+    /// When the first and the last event of each of these names were accepted that are still stored; a name without any is left out.
     pub async fn seen(
         &self,
         actor: &Actor,
-        name: &str,
-    ) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+        names: &[String],
+    ) -> Result<HashMap<String, (Timestamp, Timestamp)>, Error> {
         actor.require(Scope::EventsRead)?;
-        let found = self.0.store.first_and_last_event(actor.env, name).await?;
-        Ok(found.map(|(first, last)| (first.accepted_at(), last.accepted_at())))
+        let found = self.0.store.first_and_last_events(actor.env, names).await?;
+        let times = |(name, first, last): (String, EventId, EventId)| {
+            (name, (first.accepted_at(), last.accepted_at()))
+        };
+        Ok(found.into_iter().map(times).collect())
     }
 }

@@ -25,6 +25,7 @@ mod jobs;
 mod lists;
 mod live;
 mod metrics;
+mod of_many;
 mod outcome;
 mod programs;
 mod record;

@@ -8,7 +8,7 @@ use inngest_core::{
     ids::{AppId, EnvId, FunctionId},
     page::{Count, Direction, Page, PageRequest},
     run::Run,
-    wait::Wait,
+    wait::{Wait, WaitKind},
     wire,
 };
 use inngest_state::{
@@ -21,6 +21,7 @@ use crate::{
     apps::{Apps, Functions},
     events::Events,
     runs::Runs,
+    search::{Found, SEARCH_ROWS, Scan},
     sift::{self, Rows},
 };
 
@@ -28,7 +29,7 @@ use crate::{
 const FILTER_VALUES: usize = 500;
 
 /// Which functions to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FunctionFilter {
     /// Of any of these apps.
     pub apps: Option<Vec<AppId>>,
@@ -43,7 +44,7 @@ pub struct FunctionFilter {
 }
 
 /// What can start a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FunctionTrigger {
     /// An event.
     Event,
@@ -54,7 +55,7 @@ pub enum FunctionTrigger {
 }
 
 /// Which apps to list. All parts must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AppFilter {
     /// Archived ones too.
     pub with_archived: bool,
@@ -96,7 +97,8 @@ impl Runs<'_> {
 }
 
 impl Runs<'_> {
-    /// One page of what the runs of the environment wait for now, oldest first.
+    /// One page of what the runs of the environment wait for now, oldest first. What no index knows of the filter is looked for within a
+    /// budget.
     ///
     /// # Errors
     /// `invalid_cursor`, and `filter_too_long` for more than 500 values in a part of the filter.
@@ -105,20 +107,76 @@ impl Runs<'_> {
         actor: &Actor,
         filter: &WaitFilter,
         request: &PageRequest,
-    ) -> Result<Page<Wait>, Error> {
-        actor.require(Scope::RunsRead)?;
-        bounded(filter.longest_list())?;
-        Ok(self.0.store.list_waits(actor.env, filter, request).await?)
+    ) -> Result<Found<Wait>, Error> {
+        let rows = self.waits_for(actor, filter)?;
+        match needs_a_look(filter) {
+            true => sift::page(&rows, request, |wait| keeps(filter, wait), SEARCH_ROWS).await,
+            false => Ok(Found {
+                page: rows.read(request).await?,
+                scan: Scan::default(),
+            }),
+        }
     }
 
-    /// How many waits a list has.
+    /// How many waits a list has, as far as the budget tells.
     ///
     /// # Errors
     /// `filter_too_long`, as for the list.
     pub async fn count_waits(&self, actor: &Actor, filter: &WaitFilter) -> Result<Count, Error> {
+        let rows = self.waits_for(actor, filter)?;
+        match needs_a_look(filter) {
+            true => sift::count(&rows, |wait| keeps(filter, wait), SEARCH_ROWS).await,
+            false => Ok(rows.store.count_waits(rows.env, &rows.filter).await?),
+        }
+    }
+
+    fn waits_for(&self, actor: &Actor, filter: &WaitFilter) -> Result<WaitRows<'_>, Error> {
         actor.require(Scope::RunsRead)?;
         bounded(filter.longest_list())?;
-        Ok(self.0.store.count_waits(actor.env, filter).await?)
+        let filter = match needs_a_look(filter) {
+            true => WaitFilter::default(),
+            false => filter.clone(),
+        };
+        Ok(WaitRows {
+            store: &self.0.store,
+            env: actor.env,
+            filter,
+        })
+    }
+}
+
+/// Whether the list has to be gone through: a signal has one wait, which an index knows.
+fn needs_a_look(filter: &WaitFilter) -> bool {
+    let is_narrowed =
+        filter.kinds.is_some() || filter.event_name.is_some() || filter.functions.is_some();
+    is_narrowed && filter.signal.is_none()
+}
+
+fn keeps(filter: &WaitFilter, wait: &Wait) -> bool {
+    let kinds = filter.kinds.as_ref();
+    let functions = filter.functions.as_ref();
+    // An invoke waits for an event of the server's, which is nobody's concern.
+    let is_named = filter
+        .event_name
+        .as_ref()
+        .is_none_or(|name| wait.kind == WaitKind::Event && wait.event_name.as_ref() == Some(name));
+    is_named
+        && kinds.is_none_or(|list| list.contains(&wait.kind))
+        && functions.is_none_or(|list| list.contains(&wait.function))
+}
+
+struct WaitRows<'a> {
+    store: &'a Store,
+    env: EnvId,
+    filter: WaitFilter,
+}
+
+impl Rows for WaitRows<'_> {
+    type Row = Wait;
+
+    async fn read(&self, request: &PageRequest) -> Result<Page<Wait>, Error> {
+        let page = self.store.list_waits(self.env, &self.filter, request);
+        Ok(page.await?)
     }
 }
 
@@ -147,9 +205,8 @@ impl Events<'_> {
     /// # Errors
     /// `filter_too_long`, as for the list.
     pub async fn count(&self, actor: &Actor, filter: &EventFilter) -> Result<Count, Error> {
-        actor.require(Scope::EventsRead)?;
-        bounded(filter.longest_list())?;
-        Ok(self.0.store.count_events(actor.env, filter).await?)
+        let filter = self.named(actor, filter).await?;
+        Ok(self.0.store.count_events(actor.env, &filter).await?)
     }
 }
 
@@ -167,7 +224,11 @@ impl Functions<'_> {
         actor.require(Scope::AppsRead)?;
         let rows = self.rows(actor, filter)?;
         match filter.needs_a_look() {
-            true => sift::page(&rows, request, |function| filter.keeps(function)).await,
+            true => {
+                let keep = |function: &Function| filter.keeps(function);
+                let found = sift::page(&rows, request, keep, u64::MAX).await?;
+                Ok(found.page)
+            }
             false => rows.read(request).await,
         }
     }
@@ -180,7 +241,7 @@ impl Functions<'_> {
         actor.require(Scope::AppsRead)?;
         let rows = self.rows(actor, filter)?;
         match filter.needs_a_look() {
-            true => sift::count(&rows, |function| filter.keeps(function)).await,
+            true => sift::count(&rows, |function| filter.keeps(function), u64::MAX).await,
             false => Ok(rows.store.count_functions(rows.env, &rows.filter).await?),
         }
     }
@@ -226,7 +287,10 @@ impl Apps<'_> {
         actor.require(Scope::AppsRead)?;
         let rows = self.rows(actor, filter);
         match &filter.name_contains {
-            Some(part) => sift::page(&rows, request, |app| contains(&app.name, part)).await,
+            Some(part) => {
+                let keep = |app: &App| contains(&app.name, part);
+                Ok(sift::page(&rows, request, keep, u64::MAX).await?.page)
+            }
             None => rows.read(request).await,
         }
     }
@@ -236,7 +300,7 @@ impl Apps<'_> {
         actor.require(Scope::AppsRead)?;
         let rows = self.rows(actor, filter);
         match &filter.name_contains {
-            Some(part) => sift::count(&rows, |app| contains(&app.name, part)).await,
+            Some(part) => sift::count(&rows, |app| contains(&app.name, part), u64::MAX).await,
             None => Ok(rows.store.count_apps(rows.env, &rows.filter).await?),
         }
     }
@@ -286,11 +350,11 @@ impl Rows for AppRows<'_> {
 
 impl FunctionFilter {
     /// Whether some part of it is about what the database does not know.
-    fn needs_a_look(&self) -> bool {
+    pub(crate) fn needs_a_look(&self) -> bool {
         self.trigger_event.is_some() || self.triggers.is_some() || self.name_contains.is_some()
     }
 
-    fn keeps(&self, function: &Function) -> bool {
+    pub(crate) fn keeps(&self, function: &Function) -> bool {
         let is_named = self
             .name_contains
             .as_ref()

@@ -4,9 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use inngest_core::{
     access::{Actor, Scope},
-    event::Event,
+    event::{Event, is_internal},
     expr::{Program, SearchOver, SearchRoot, Vars},
     ids::{EnvId, EventId, RunId},
+    limits,
     page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::{Clock, Timestamp},
@@ -25,20 +26,20 @@ use crate::{
 };
 
 /// Most rows that one page of a search looks at.
-const SEARCH_ROWS: u64 = 20_000;
+pub(crate) const SEARCH_ROWS: u64 = 20_000;
 /// How long one page of a search goes on looking.
 const SEARCH_TIME: Duration = Duration::from_secs(2);
 
-/// A page of what a search found.
+/// A page of what was looked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found<T> {
-    /// The matches.
+    /// What was found.
     pub page: Page<T>,
     /// How far it has looked.
     pub scan: Scan,
 }
 
-/// How far a search has looked.
+/// How far it was looked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Rows looked at.
@@ -63,6 +64,9 @@ trait Searched: Sync {
 
     /// When a row came into the list.
     fn time(row: &Self::Row) -> Timestamp;
+
+    /// Whether rows are judged at all.
+    fn is_searched(&self) -> bool;
 }
 
 impl Runs<'_> {
@@ -76,6 +80,22 @@ impl Runs<'_> {
         actor: &Actor,
         filter: &RunFilter,
         text: &str,
+        direction: Direction,
+        request: &PageRequest,
+    ) -> Result<Found<Run>, Error> {
+        self.page(actor, filter, Some(text), direction, request)
+            .await
+    }
+
+    /// One page of a list, searched or not. What no index knows of the filter is looked for like the matches of a search: within a budget.
+    ///
+    /// # Errors
+    /// Those of the list, and the expression's.
+    pub async fn page(
+        &self,
+        actor: &Actor,
+        filter: &RunFilter,
+        text: Option<&str>,
         direction: Direction,
         request: &PageRequest,
     ) -> Result<Found<Run>, Error> {
@@ -93,7 +113,7 @@ impl Runs<'_> {
         filter: &RunFilter,
         text: &str,
     ) -> Result<Count, Error> {
-        let search = self.over(actor, filter, text, Direction::Descending)?;
+        let search = self.over(actor, filter, Some(text), Direction::Descending)?;
         count(&self.0.clock, &search).await
     }
 
@@ -101,23 +121,23 @@ impl Runs<'_> {
         &'a self,
         actor: &Actor,
         filter: &'a RunFilter,
-        text: &str,
+        text: Option<&str>,
         direction: Direction,
     ) -> Result<RunSearch<'a>, Error> {
         actor.require(Scope::RunsRead)?;
         check_runs(filter)?;
-        let program = Program::parse_search(text, SearchOver::Runs)?;
-        if program.looks_at(SearchRoot::Event) {
-            actor.require(Scope::EventsRead)?;
-        }
-        Ok(RunSearch {
+        let parse = |text| Program::parse_search(text, SearchOver::Runs);
+        let search = RunSearch {
             engine: self.0,
             env: actor.env,
             filter,
-            hints: hints(&program),
-            program,
+            program: text.map(parse).transpose()?,
             direction,
-        })
+        };
+        if search.looks_at(SearchRoot::Event) {
+            actor.require(Scope::EventsRead)?;
+        }
+        Ok(search)
     }
 }
 
@@ -134,8 +154,60 @@ impl Events<'_> {
         direction: Direction,
         request: &PageRequest,
     ) -> Result<Found<Event>, Error> {
-        let search = self.over(actor, filter, text, direction)?;
+        self.page(actor, filter, Some(text), direction, request)
+            .await
+    }
+
+    /// One page of a list, searched or not, like that of runs.
+    ///
+    /// # Errors
+    /// Those of the list, and the expression's.
+    pub async fn page(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+        text: Option<&str>,
+        direction: Direction,
+        request: &PageRequest,
+    ) -> Result<Found<Event>, Error> {
+        let filter = self.named(actor, filter).await?;
+        let search = self.over(actor, &filter, text, direction)?;
         page(&self.0.clock, &search, request).await
+    }
+
+    /// The filter with the names that its wildcards stand for, unless there are too many of them: an index knows names, and not their
+    /// beginnings.
+    pub(crate) async fn named(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+    ) -> Result<EventFilter, Error> {
+        actor.require(Scope::EventsRead)?;
+        bounded(filter.longest_list())?;
+        let mut named = filter.clone();
+        let Some(names) = &mut named.names else {
+            return Ok(named);
+        };
+        if names.iter().any(|name| name.ends_with('*')) {
+            let most = limits::EVENT_NAMES_LISTED;
+            let stored = self.0.store.event_names(actor.env, most).await?;
+            if stored.len() < most as usize {
+                let is_wanted = |name: &String| {
+                    names.iter().any(|wanted| match wanted.strip_suffix('*') {
+                        Some(start) => name.starts_with(start.trim_end_matches('*')),
+                        None => name == wanted,
+                    })
+                };
+                let wanted: Vec<String> = stored.into_iter().filter(is_wanted).collect();
+                if bounded(wanted.len()).is_ok() {
+                    *names = wanted;
+                }
+            }
+        }
+        if !named.with_internal {
+            names.retain(|name| !is_internal(name));
+        }
+        Ok(named)
     }
 
     /// How many events such a search finds; not exact when its budget is used up before.
@@ -148,7 +220,8 @@ impl Events<'_> {
         filter: &EventFilter,
         text: &str,
     ) -> Result<Count, Error> {
-        let search = self.over(actor, filter, text, Direction::Descending)?;
+        let filter = self.named(actor, filter).await?;
+        let search = self.over(actor, &filter, Some(text), Direction::Descending)?;
         count(&self.0.clock, &search).await
     }
 
@@ -156,18 +229,17 @@ impl Events<'_> {
         &'a self,
         actor: &Actor,
         filter: &'a EventFilter,
-        text: &str,
+        text: Option<&str>,
         direction: Direction,
     ) -> Result<EventSearch<'a>, Error> {
         actor.require(Scope::EventsRead)?;
         bounded(filter.longest_list())?;
-        let program = Program::parse_search(text, SearchOver::Events)?;
+        let parse = |text| Program::parse_search(text, SearchOver::Events);
         Ok(EventSearch {
             engine: self.0,
             env: actor.env,
             filter,
-            hints: hints(&program),
-            program,
+            program: text.map(parse).transpose()?,
             direction,
         })
     }
@@ -230,8 +302,8 @@ struct RunSearch<'a> {
     engine: &'a Engine,
     env: EnvId,
     filter: &'a RunFilter,
-    hints: Hints,
-    program: Program,
+    /// None when nothing is searched: all that the list has matches.
+    program: Option<Program>,
     direction: Direction,
 }
 
@@ -240,7 +312,8 @@ impl Searched for RunSearch<'_> {
 
     async fn slice(&self, request: &PageRequest) -> Result<Slice<Run>, Error> {
         let store = &self.engine.store;
-        let slice = store.slice_runs(self.env, self.filter, &self.hints, self.direction, request);
+        let hints = self.program.as_ref().map(hints).unwrap_or_default();
+        let slice = store.slice_runs(self.env, self.filter, &hints, self.direction, request);
         let slice = slice.await?;
         Ok(Slice {
             page: slice.page.map(|run| self.engine.shown(run)),
@@ -253,6 +326,9 @@ impl Searched for RunSearch<'_> {
 
     /// What the search does not look at is not read, and of the events no more at once than a slice has rows.
     async fn judge(&self, runs: &[Run]) -> Result<Vec<bool>, Error> {
+        if self.program.is_none() {
+            return Ok(vec![true; runs.len()]);
+        }
         let attempts = self.attempts(runs).await?;
         let mut judged = Vec::with_capacity(runs.len());
         let mut rest = runs;
@@ -278,12 +354,21 @@ impl Searched for RunSearch<'_> {
     fn time(run: &Run) -> Timestamp {
         run.queued_at
     }
+
+    fn is_searched(&self) -> bool {
+        self.program.is_some()
+    }
 }
 
 impl RunSearch<'_> {
+    fn looks_at(&self, root: SearchRoot) -> bool {
+        let program = self.program.as_ref();
+        program.is_some_and(|program| program.looks_at(root))
+    }
+
     /// The bodies of the events of these runs, if the search looks at them.
     async fn bodies(&self, runs: &[Run]) -> Result<Option<HashMap<EventId, Value>>, Error> {
-        if !self.program.looks_at(SearchRoot::Event) {
+        if !self.looks_at(SearchRoot::Event) {
             return Ok(None);
         }
         let ids: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
@@ -298,7 +383,7 @@ impl RunSearch<'_> {
     /// The attempts at which the bodies of these runs are, if the search looks at runs; one that is left out is at its first.
     async fn attempts(&self, runs: &[Run]) -> Result<HashMap<RunId, u32>, Error> {
         let mut attempts: HashMap<RunId, u32> = HashMap::new();
-        if !self.program.looks_at(SearchRoot::Run) {
+        if !self.looks_at(SearchRoot::Run) {
             return Ok(attempts);
         }
         let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
@@ -317,14 +402,16 @@ impl RunSearch<'_> {
         let (output, error) = self.results(run);
         let own = own_value(run, attempt, self.filter.now);
         let with = |event: Option<&Value>| {
-            self.program.finds(&Vars {
+            let vars = Vars {
                 event,
                 output: output.as_ref(),
                 error: error.as_ref(),
                 run: Some(&own),
                 now: Some(self.filter.now.as_millis()),
                 ..Vars::default()
-            })
+            };
+            let program = self.program.as_ref();
+            program.is_none_or(|program| program.finds(&vars))
         };
         match bodies {
             None => with(None),
@@ -338,10 +425,10 @@ impl RunSearch<'_> {
             return (None, None);
         };
         match run.status {
-            RunStatus::Completed if self.program.looks_at(SearchRoot::Output) => {
+            RunStatus::Completed if self.looks_at(SearchRoot::Output) => {
                 (Some(ended.to_value()), None)
             }
-            RunStatus::Failed if self.program.looks_at(SearchRoot::Error) => {
+            RunStatus::Failed if self.looks_at(SearchRoot::Error) => {
                 let error = wire::memo::parse_error(ended);
                 let mut shown = json!({ "name": error.name, "message": error.message });
                 if let Some(stack) = error.stack {
@@ -349,7 +436,7 @@ impl RunSearch<'_> {
                 }
                 (None, Some(shown))
             }
-            RunStatus::Cancelled if self.program.looks_at(SearchRoot::Error) => {
+            RunStatus::Cancelled if self.looks_at(SearchRoot::Error) => {
                 let mut shown = json!({ "name": "Cancelled" });
                 if let Some(reason) = ended.member("reason").and_then(|it| it.to_text()) {
                     shown["message"] = reason.into();
@@ -376,8 +463,8 @@ struct EventSearch<'a> {
     engine: &'a Engine,
     env: EnvId,
     filter: &'a EventFilter,
-    hints: Hints,
-    program: Program,
+    /// None when nothing is searched: all that the list has matches.
+    program: Option<Program>,
     direction: Direction,
 }
 
@@ -386,17 +473,20 @@ impl Searched for EventSearch<'_> {
 
     async fn slice(&self, request: &PageRequest) -> Result<Slice<Event>, Error> {
         let store = &self.engine.store;
-        Ok(store
-            .slice_events(self.env, self.filter, &self.hints, self.direction, request)
-            .await?)
+        let hints = self.program.as_ref().map(hints).unwrap_or_default();
+        let slice = store.slice_events(self.env, self.filter, &hints, self.direction, request);
+        Ok(slice.await?)
     }
 
     async fn judge(&self, events: &[Event]) -> Result<Vec<bool>, Error> {
+        let Some(program) = &self.program else {
+            return Ok(vec![true; events.len()]);
+        };
         let now = Some(self.engine.clock.now().as_millis());
         let mut judged = Vec::with_capacity(events.len());
         for event in events {
             let body = event.body.to_value();
-            judged.push(self.program.finds(&Vars {
+            judged.push(program.finds(&Vars {
                 event: Some(&body),
                 now,
                 ..Vars::default()
@@ -408,6 +498,10 @@ impl Searched for EventSearch<'_> {
 
     fn time(event: &Event) -> Timestamp {
         event.received_at
+    }
+
+    fn is_searched(&self) -> bool {
+        self.program.is_some()
     }
 }
 
@@ -475,8 +569,13 @@ async fn sweep<S: Searched>(
     mut take: impl FnMut(S::Row, String) -> bool + Send,
 ) -> Result<Scan, Error> {
     let began = clock.now();
+    // Of a list that is not searched most candidates are in it, so the first slice has as many as the page and one more.
+    let first = match search.is_searched() {
+        true => SLICE,
+        false => SLICE.min(request.limit + 1),
+    };
     let mut slice = PageRequest {
-        limit: SLICE,
+        limit: first,
         look_back: false,
         ..request.clone()
     };
@@ -505,6 +604,7 @@ async fn sweep<S: Searched>(
             return Ok(scan);
         }
         slice.from = found.end;
+        slice.limit = SLICE.min(slice.limit * 4);
         let is_used_up = scan.scanned >= SEARCH_ROWS || clock.now().since(began) >= SEARCH_TIME;
         if is_used_up {
             scan.stopped_at = slice.from;

@@ -38,6 +38,10 @@ impl Numbers {
 impl Searched for Numbers {
     type Row = i64;
 
+    fn is_searched(&self) -> bool {
+        true
+    }
+
     async fn slice(&self, request: &PageRequest) -> Result<Slice<i64>, Error> {
         self.clock.advance(self.slowness);
         let at = match &request.from {

@@ -2,7 +2,10 @@
 
 use inngest_core::page::{COUNT_CAP, Count, Page, PageRequest};
 
-use crate::Error;
+use crate::{
+    Error,
+    search::{Found, Scan},
+};
 
 /// Rows read at once.
 pub(crate) const SLICE: u32 = 500;
@@ -19,12 +22,14 @@ pub(crate) trait Rows: Sync {
     ) -> impl Future<Output = Result<Page<Self::Row>, Error>> + Send;
 }
 
-/// Reads slices until the page is full of rows that `keep` lets through, or the list ends.
+/// Reads slices until the page is full of rows that `keep` lets through, the list ends, or `most` rows were read. Where it stopped is told
+/// only in the last case.
 pub(crate) async fn page<R: Rows>(
     rows: &R,
     request: &PageRequest,
     keep: impl Fn(&R::Row) -> bool + Send,
-) -> Result<Page<R::Row>, Error> {
+    most: u64,
+) -> Result<Found<R::Row>, Error> {
     let limit = request.limit as usize;
     let mut slice = PageRequest {
         limit: SLICE,
@@ -32,8 +37,10 @@ pub(crate) async fn page<R: Rows>(
     };
     let mut kept: Vec<(R::Row, String)> = Vec::new();
     let mut entered_inside = None;
+    let mut scan = Scan::default();
     loop {
         let found = rows.read(&slice).await?;
+        scan.scanned += found.items.len() as u64;
         let (goes_on, behind) = sides(request, &found);
         entered_inside.get_or_insert(behind);
         slice.from = end(request, &found.cursors);
@@ -47,8 +54,12 @@ pub(crate) async fn page<R: Rows>(
         if kept.len() > limit || !goes_on {
             break;
         }
+        if scan.scanned >= most {
+            scan.stopped_at = slice.from;
+            break;
+        }
     }
-    let goes_on = kept.len() > limit;
+    let goes_on = kept.len() > limit || scan.stopped_at.is_some();
     kept.truncate(limit);
     if request.backward {
         kept.reverse();
@@ -59,18 +70,20 @@ pub(crate) async fn page<R: Rows>(
         false => (goes_on, entered_inside),
         true => (entered_inside, goes_on),
     };
-    Ok(Page {
+    let page = Page {
         items,
         cursors,
         has_next,
         has_previous,
-    })
+    };
+    Ok(Found { page, scan })
 }
 
-/// How many rows `keep` lets through.
+/// How many rows `keep` lets through; not exact when there are more than `most` rows to look at.
 pub(crate) async fn count<R: Rows>(
     rows: &R,
     keep: impl Fn(&R::Row) -> bool + Send,
+    most: u64,
 ) -> Result<Count, Error> {
     let mut slice = PageRequest {
         limit: SLICE,
@@ -78,12 +91,19 @@ pub(crate) async fn count<R: Rows>(
         from: None,
         look_back: false,
     };
-    let mut counted = 0;
+    let (mut counted, mut scanned) = (0, 0);
     loop {
         let found = rows.read(&slice).await?;
+        scanned += found.items.len() as u64;
         counted += found.items.iter().filter(|row| keep(row)).count() as u64;
         if counted > COUNT_CAP || !found.has_next {
             return Ok(Count::capped(counted));
+        }
+        if scanned >= most {
+            return Ok(Count {
+                is_exact: false,
+                ..Count::capped(counted)
+            });
         }
         slice.from = found.cursors.last().cloned();
     }
@@ -133,20 +153,40 @@ mod tests {
         let mut request = PageRequest::new(5, None);
         let mut seen = Vec::new();
         loop {
-            let found = page(&Numbers, &request, rare).await.unwrap();
-            seen.extend(found.items);
-            if !found.has_next {
+            let found = page(&Numbers, &request, rare, 2_000).await.unwrap();
+            assert_eq!(found.scan.stopped_at, None);
+            seen.extend(found.page.items);
+            if !found.page.has_next {
                 break;
             }
-            request.from = found.cursors.last().cloned();
+            request.from = found.page.cursors.last().cloned();
         }
         let expected: Vec<i64> = (0..1_300).filter(rare).collect();
         assert_eq!(seen, expected);
 
         let request = PageRequest::of_arguments(None, None, Some(4), None).unwrap();
-        let last = page(&Numbers, &request, rare).await.unwrap();
+        let last = page(&Numbers, &request, rare, 2_000).await.unwrap().page;
         assert_eq!(last.items, expected[expected.len() - 4..]);
         assert!(last.has_previous && !last.has_next);
-        assert_eq!(count(&Numbers, rare).await.unwrap().value, 13);
+        assert_eq!(count(&Numbers, rare, 2_000).await.unwrap().value, 13);
+    }
+
+    #[tokio::test]
+    async fn look_ends_with_its_budget_and_goes_on_from_there() {
+        let last = |n: &i64| *n >= 1_200;
+        let mut request = PageRequest::new(50, None);
+        let mut pages = Vec::new();
+        loop {
+            let found = page(&Numbers, &request, last, 1_000).await.unwrap();
+            pages.push(found.page.items.len());
+            if !found.page.has_next {
+                break;
+            }
+            let stopped_at = found.scan.stopped_at;
+            request.from = stopped_at.or_else(|| found.page.cursors.last().cloned());
+        }
+        assert_eq!(pages, [0, 50, 50]);
+        let counted = count(&Numbers, last, 1_000).await.unwrap();
+        assert_eq!((counted.value, counted.is_exact), (0, false));
     }
 }

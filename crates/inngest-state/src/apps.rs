@@ -207,24 +207,6 @@ impl Store {
             .transpose()
     }
 
-    /// The function of this slug, one that is not archived first.
-    pub async fn find_function_by_slug(
-        &self,
-        env: EnvId,
-        slug: &str,
-    ) -> Result<Option<Function>, Error> {
-        let rows = function::Entity::find()
-            .filter(function::Column::EnvId.eq(env.raw()))
-            .filter(function::Column::Slug.eq(slug))
-            .all(self.reader())
-            .await
-            .map_err(Error::on("functions"))?;
-        let newest = rows
-            .into_iter()
-            .max_by_key(|row| (row.archived_at.is_none(), row.updated_at));
-        newest.map(Function::try_from).transpose()
-    }
-
     /// The functions that have any of these slugs, archived ones too.
     pub async fn functions_of_slugs(
         &self,

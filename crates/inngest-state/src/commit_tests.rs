@@ -157,7 +157,7 @@ async fn end_of_a_run_takes_its_work_and_waits_and_nothing_else() {
                 .await
                 .unwrap();
             let waits = store
-                .waits_of_run(DEFAULT_ENV, run_id(number))
+                .waits_of_runs(DEFAULT_ENV, &[run_id(number)])
                 .await
                 .unwrap();
             assert_eq!((work.len(), waits.len()), (left, left));
@@ -399,7 +399,10 @@ async fn loaded_run_is_what_was_committed() {
             Some(&(JobKind::Wake, Some(step_id("nap"))))
         );
         assert_eq!(loaded.work, vec![sleep]);
-        let waits = store.waits_of_run(DEFAULT_ENV, run_id(1)).await.unwrap();
+        let waits = store
+            .waits_of_runs(DEFAULT_ENV, &[run_id(1)])
+            .await
+            .unwrap();
         assert_eq!(waits, vec![event_wait(1, "shop/cancelled", None)]);
         let shown = store
             .find_run(DEFAULT_ENV, run_id(1))

@@ -100,8 +100,8 @@ async fn foreign_ids_find_nothing() {
                         .len(),
                 ),
                 (
-                    "waits_of_run",
-                    store.waits_of_run(env, run).await.unwrap().len() / 2,
+                    "waits_of_runs",
+                    store.waits_of_runs(env, &[run]).await.unwrap().len() / 2,
                 ),
                 (
                     "find_signal_wait",

@@ -2,17 +2,16 @@
 
 use inngest_core::{
     app::FunctionVersion,
-    ids::{EnvId, EventId, FunctionId},
+    ids::{EnvId, FunctionId},
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Statement, Value,
 };
 
 use crate::{
     Error, Store,
-    entity::{event, function_version},
-    rows::{json, time, ulid_of},
+    entity::function_version,
+    rows::{json, time},
     write::get,
 };
 
@@ -25,24 +24,6 @@ const EVENT_NAMES: &str = "WITH RECURSIVE names (name, place) AS ( \
 ) SELECT name FROM names WHERE name IS NOT NULL";
 
 impl Store {
-    /// The versions of a function, newest first; at most `limit`.
-    pub async fn list_function_versions(
-        &self,
-        env: EnvId,
-        function: FunctionId,
-        limit: u64,
-    ) -> Result<Vec<FunctionVersion>, Error> {
-        let rows = function_version::Entity::find()
-            .filter(function_version::Column::FunctionId.eq(function.raw()))
-            .filter(function_version::Column::EnvId.eq(env.raw()))
-            .order_by_desc(function_version::Column::Version)
-            .limit(limit)
-            .all(self.reader())
-            .await
-            .map_err(Error::on("function_versions"))?;
-        rows.into_iter().map(version_of).collect()
-    }
-
     /// Versions by function and number, in any order; unknown and foreign ones are left out.
     pub async fn find_function_versions(
         &self,
@@ -84,39 +65,9 @@ impl Store {
             .map_err(Error::on("events"))?;
         rows.iter().map(|row| get(row, "events", "name")).collect()
     }
-
-    /// The first and the last event of this name that are stored; none when there is none.
-    pub async fn first_and_last_event(
-        &self,
-        env: EnvId,
-        name: &str,
-    ) -> Result<Option<(EventId, EventId)>, Error> {
-        let query = event::Entity::find()
-            .select_only()
-            .column(event::Column::Id)
-            .filter(event::Column::EnvId.eq(env.raw()))
-            .filter(event::Column::Name.eq(name));
-        let first: Option<uuid::Uuid> = query
-            .clone()
-            .order_by_asc(event::Column::Id)
-            .limit(1)
-            .into_tuple()
-            .one(self.reader())
-            .await
-            .map_err(Error::on("events"))?;
-        let last: Option<uuid::Uuid> = query
-            .order_by_desc(event::Column::Id)
-            .limit(1)
-            .into_tuple()
-            .one(self.reader())
-            .await
-            .map_err(Error::on("events"))?;
-        let id = |raw| EventId::from_raw(ulid_of(raw));
-        Ok(first.zip(last).map(|(first, last)| (id(first), id(last))))
-    }
 }
 
-fn version_of(row: function_version::Model) -> Result<FunctionVersion, Error> {
+pub(crate) fn version_of(row: function_version::Model) -> Result<FunctionVersion, Error> {
     Ok(FunctionVersion {
         function: FunctionId::from_raw(row.function_id),
         number: u32::try_from(row.version).map_err(|_| Error::BadRow {

@@ -1,6 +1,6 @@
 //! Versions of functions, and the names of events.
 
-use inngest_core::{ids::DEFAULT_ENV, limits};
+use inngest_core::{ids::DEFAULT_ENV, limits, page::PageRequest};
 
 use crate::{
     Commit,
@@ -20,10 +20,15 @@ async fn versions_are_kept_newest_first_up_to_their_number() {
             assert!(store.save_sync(&change).await.unwrap());
         }
         let id = function_id();
-        let versions = store
-            .list_function_versions(DEFAULT_ENV, id, 1_000)
-            .await
-            .unwrap();
+        let request = PageRequest::new(200, None);
+        let versions = async |env| {
+            let ids = [id];
+            let pages = store.page_versions_of_functions(env, &ids, &request);
+            let page = pages.await.unwrap().remove(&id);
+            page.map_or_else(Vec::new, |page| page.items)
+        };
+        assert!(versions(OTHER_ENV).await.is_empty());
+        let versions = versions(DEFAULT_ENV).await;
         assert_eq!(versions.len(), most as usize);
         assert_eq!(
             (versions[0].number, versions.last().unwrap().number),
@@ -35,13 +40,6 @@ async fn versions_are_kept_newest_first_up_to_their_number() {
             .await
             .unwrap();
         assert_eq!(found, versions[versions.len() - 1..]);
-        assert!(
-            store
-                .list_function_versions(OTHER_ENV, id, 9)
-                .await
-                .unwrap()
-                .is_empty()
-        );
         assert!(
             store
                 .find_function_versions(OTHER_ENV, &[(id, 3)])
@@ -75,11 +73,14 @@ async fn each_name_of_an_event_is_listed_once_and_only_to_its_tenant() {
         );
         assert_eq!(store.event_names(DEFAULT_ENV, 2).await.unwrap(), ["a", "b"]);
         assert_eq!(store.event_names(OTHER_ENV, 9).await.unwrap(), ["d"]);
-        let seen = store.first_and_last_event(DEFAULT_ENV, "a").await.unwrap();
-        assert_eq!(seen, Some((event_id(2), event_id(5))));
+        let asked = ["a", "d", "c"].map(str::to_owned);
+        let seen = store.first_and_last_events(DEFAULT_ENV, &asked);
         assert_eq!(
-            store.first_and_last_event(DEFAULT_ENV, "d").await.unwrap(),
-            None
+            seen.await.unwrap(),
+            [
+                ("a".to_owned(), event_id(2), event_id(5)),
+                ("c".to_owned(), event_id(4), event_id(4))
+            ]
         );
     })
     .await;

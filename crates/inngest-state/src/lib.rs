@@ -35,6 +35,7 @@ mod house;
 mod lists;
 mod matching;
 mod migrate;
+mod of_runs;
 mod open;
 mod partitions;
 mod pool;
@@ -122,6 +123,7 @@ pub use lists::{
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;
+pub use of_runs::StepHead;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use requests::NewRequest;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use inngest_core::{
-    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
+    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WorkId},
     job::{JobKind, Work},
     json::Json,
     run::{
@@ -150,27 +150,6 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// One open wait.
-    pub async fn find_wait(&self, env: EnvId, id: WaitId) -> Result<Option<Wait>, Error> {
-        let row = wait::Entity::find_by_id(id.raw())
-            .filter(wait::Column::EnvId.eq(env.raw()))
-            .one(self.reader())
-            .await
-            .map_err(Error::on("waits"))?;
-        row.map(Wait::try_from).transpose()
-    }
-
-    /// Open waits of one run.
-    pub async fn waits_of_run(&self, env: EnvId, id: RunId) -> Result<Vec<Wait>, Error> {
-        let rows = wait::Entity::find()
-            .filter(wait::Column::RunId.eq(run_uuid(id)))
-            .filter(wait::Column::EnvId.eq(env.raw()))
-            .all(self.reader())
-            .await
-            .map_err(Error::on("waits"))?;
-        rows.into_iter().map(Wait::try_from).collect()
     }
 
     /// The wait for a signal.

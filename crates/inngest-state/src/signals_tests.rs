@@ -31,7 +31,10 @@ async fn second_waiter_is_refused_unless_it_replaces_the_first() {
             .unwrap();
         assert_eq!(found.run, run_id(3));
         // The first one still waits, for its time to run out.
-        let first = store.waits_of_run(DEFAULT_ENV, run_id(1)).await.unwrap();
+        let first = store
+            .waits_of_runs(DEFAULT_ENV, &[run_id(1)])
+            .await
+            .unwrap();
         assert_eq!((first.len(), &first[0].signal), (1, &None));
         assert!(
             store

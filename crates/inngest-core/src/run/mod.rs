@@ -59,7 +59,7 @@ pub struct Run {
 }
 
 /// In which way a run was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TriggerKind {
     /// By one event.
     Event,

@@ -10,13 +10,13 @@ use async_graphql::{
 use inngest_core::page::{
     self, COUNT_CAP, Count, DEFAULT_PAGE, Direction, Key, MAX_PAGE, Order, PageRequest,
 };
-use inngest_services::{
-    AppFilter, EventFilter, Found, FunctionFilter, RunFilter, Scan, WaitFilter,
-};
+use inngest_services::Scan;
 
 use crate::graphql::{
-    asking::asking,
-    error::{bad_cursor, bad_input, failed},
+    error::{bad_cursor, bad_input},
+    listed::{Listed, Total},
+    parents::{EventRunCountOf, FunctionCountOf, FunctionRunCountOf, VersionCountOf},
+    related::answer,
     scalars::DateTime,
 };
 
@@ -90,40 +90,33 @@ impl From<Count> for TotalCount {
 pub(crate) enum Length {
     /// It is in memory.
     Known(usize),
-    Runs(RunFilter),
-    /// Of what a search of these finds.
-    FoundRuns(RunFilter, String),
-    Events(EventFilter),
-    /// Of what a search of these finds.
-    FoundEvents(EventFilter, String),
-    Functions(FunctionFilter),
-    Apps(AppFilter),
-    Waits(WaitFilter),
+    /// Of a list of the environment.
+    Total(Total),
+    /// Of the functions of an app.
+    FunctionsOf(FunctionCountOf),
+    /// Of the runs of a function.
+    FunctionRuns(FunctionRunCountOf),
+    /// Of the versions of a function.
+    VersionsOf(VersionCountOf),
+    /// Of the runs of an event.
+    EventRuns(EventRunCountOf),
 }
 
 impl Length {
     async fn count(&self, ctx: &Context<'_>) -> Result<TotalCount, Error> {
-        let asking = asking(ctx);
-        let (services, actor) = (&asking.services, &asking.actor);
         let counted = match self {
             Self::Known(length) => {
                 let value = (*length as u64).min(COUNT_CAP);
                 let is_exact = value == *length as u64;
-                Ok(Count { value, is_exact })
+                Count { value, is_exact }
             }
-            Self::Runs(filter) => services.runs().count(actor, filter).await,
-            Self::FoundRuns(filter, text) => services.runs().count_found(actor, filter, text).await,
-            Self::FoundEvents(filter, text) => {
-                services.events().count_found(actor, filter, text).await
-            }
-            Self::Events(filter) => services.events().count(actor, filter).await,
-            Self::Functions(filter) => services.functions().count(actor, filter).await,
-            Self::Apps(filter) => services.apps().count(actor, filter).await,
-            Self::Waits(filter) => services.runs().count_waits(actor, filter).await,
+            Self::Total(total) => answer(ctx, total.clone()).await?,
+            Self::FunctionsOf(key) => answer(ctx, key.clone()).await?,
+            Self::FunctionRuns(key) => answer(ctx, key.clone()).await?,
+            Self::VersionsOf(key) => answer(ctx, *key).await?,
+            Self::EventRuns(key) => answer(ctx, *key).await?,
         };
-        counted
-            .map(TotalCount::from)
-            .map_err(|error| failed(ctx, &error))
+        Ok(counted.into())
     }
 }
 
@@ -138,7 +131,7 @@ impl Counted {
     }
 }
 
-/// How far a CEL search has looked; search is evaluated in bounded slices.
+/// How far a list was looked through. What no index knows, like the expression of a search, is looked for in bounded slices.
 #[derive(SimpleObject, Clone, Copy)]
 pub(crate) struct SearchScan {
     /// True when the scan budget ran out before the page was full; continue from pageInfo.endCursor, or backward from startCursor.
@@ -167,10 +160,10 @@ pub(crate) struct RunPage {
 }
 
 impl RunPage {
-    /// Of a list that is in memory.
-    pub(crate) fn known(length: usize) -> Self {
+    /// Of a list that is not searched and has no feed.
+    pub(crate) fn nested(length: Length) -> Self {
         Self {
-            length: Length::Known(length),
+            length,
             scan: None,
             feed_cursor: None,
         }
@@ -184,7 +177,7 @@ impl RunPage {
         self.length.count(ctx).await
     }
 
-    /// How far a search has looked; null without search.
+    /// How far a search has looked, or a list for which no index knows the filter when it found no full page; null otherwise.
     async fn scan(&self) -> Option<SearchScan> {
         self.scan
     }
@@ -220,7 +213,7 @@ impl EventPage {
         self.length.count(ctx).await
     }
 
-    /// How far a search has looked; null without search.
+    /// How far a search has looked, or a list for which no index knows the filter when it found no full page; null otherwise.
     async fn scan(&self) -> Option<SearchScan> {
         self.scan
     }
@@ -258,16 +251,16 @@ impl<N: OutputType, E: ObjectType> Page<N, E> {
 }
 
 impl<N: OutputType, E: ObjectType> Page<N, E> {
-    /// The connection over a page of what a search found. Where its budget ran out, the search goes on from there and not from the last
-    /// match.
-    pub(crate) fn found<T>(
-        found: Found<T>,
+    /// The connection over a page of a list that may have been searched. Where its budget ran out, a search goes on from there and not from
+    /// the last match.
+    pub(crate) fn listed<T>(
+        (found, scan): Listed<T>,
         backward: bool,
         extra: E,
         node: impl Fn(T) -> N,
     ) -> Self {
-        let mut page = Self::of(found.page, extra, node);
-        if let Some(stopped_at) = found.scan.stopped_at {
+        let mut page = Self::of(found, extra, node);
+        if let Some(stopped_at) = scan.and_then(|scan| scan.stopped_at) {
             let end = match backward {
                 true => &mut page.info.start_cursor,
                 false => &mut page.info.end_cursor,

@@ -79,18 +79,6 @@ pub(crate) fn code(error: &ServiceError) -> &'static str {
     }
 }
 
-/// A lookup whose "not found" is null. The outer option keeps one failing field from blanking its parent.
-pub(crate) fn nullable<T>(
-    ctx: &Context<'_>,
-    found: Result<T, ServiceError>,
-) -> Option<Result<T, Error>> {
-    match found {
-        Ok(value) => Some(Ok(value)),
-        Err(error) if error.kind() == Kind::NotFound => None,
-        Err(error) => Some(Err(failed(ctx, &error))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,14 +14,14 @@ use inngest_core::{
     app::{App, Function, FunctionVersion},
     event::Event,
     ids::{AppId, EventId, FunctionId, RunId},
-    run::{FailedAttempt, Run, StepRecord},
+    run::{FailedAttempt, StepRecord},
 };
-use inngest_services::{Backlog, Error as ServiceError, Kind, Reason};
+use inngest_services::{Backlog, Error as ServiceError, Reason};
 
 use crate::graphql::{asking::Asking, error::failed};
 
 /// Loads for one asking side.
-pub(crate) struct Batches(Asking);
+pub(crate) struct Batches(pub(crate) Asking);
 
 /// The steps of a run, in the order they were found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,10 +31,6 @@ pub(crate) struct StepsOf(pub(crate) RunId);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptsOf(pub(crate) RunId);
 
-/// The runs that an event started.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct RunsOf(pub(crate) EventId);
-
 /// A version of a function, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct VersionOf(pub(crate) FunctionId, pub(crate) u32);
@@ -43,7 +39,7 @@ pub(crate) struct VersionOf(pub(crate) FunctionId, pub(crate) u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct BacklogOf(pub(crate) FunctionId);
 
-/// Why a run is where it is. There is no batch behind it, but each run is asked about once.
+/// Why a run is where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ReasonsOf(pub(crate) RunId);
 
@@ -195,25 +191,6 @@ impl Loader<AttemptsOf> for Batches {
     }
 }
 
-impl Loader<RunsOf> for Batches {
-    type Value = Vec<Run>;
-    type Error = Arc<ServiceError>;
-
-    async fn load(&self, keys: &[RunsOf]) -> Result<HashMap<RunsOf, Self::Value>, Self::Error> {
-        let ids: Vec<EventId> = keys.iter().map(|key| key.0).collect();
-        let found = self
-            .0
-            .services
-            .runs()
-            .of_events(&self.0.actor, &ids)
-            .await?;
-        Ok(found
-            .into_iter()
-            .map(|(id, runs)| (RunsOf(id), runs))
-            .collect())
-    }
-}
-
 impl Loader<ReasonsOf> for Batches {
     type Value = Arc<Vec<Reason>>;
     type Error = Arc<ServiceError>;
@@ -222,14 +199,12 @@ impl Loader<ReasonsOf> for Batches {
         &self,
         keys: &[ReasonsOf],
     ) -> Result<HashMap<ReasonsOf, Self::Value>, Self::Error> {
-        let mut found = HashMap::with_capacity(keys.len());
-        for key in keys {
-            match self.0.services.runs().explain(&self.0.actor, key.0).await {
-                Ok(reasons) => drop(found.insert(*key, Arc::new(reasons))),
-                Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(found)
+        let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
+        let runs = self.0.services.runs();
+        let found = runs.explain_many(&self.0.actor, &ids).await?;
+        let found = found.into_iter();
+        Ok(found
+            .map(|(id, reasons)| (ReasonsOf(id), Arc::new(reasons)))
+            .collect())
     }
 }

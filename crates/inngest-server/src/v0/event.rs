@@ -5,10 +5,7 @@ use async_graphql::{Context, Error, Object};
 use inngest_core::{event, wire::v0};
 
 use crate::{
-    graphql::{
-        loaders::{RunsOf, load},
-        scalars::UlidText,
-    },
+    graphql::{parents::EventRunsOf, related::answer, scalars::UlidText},
     v0::{
         run::{FunctionRun, FunctionRunV2},
         scalars::Time,
@@ -39,7 +36,9 @@ impl Event {
     /// The runs that it started.
     #[graphql(complexity = "5 * child_complexity")]
     async fn function_runs(&self, ctx: &Context<'_>) -> Result<Option<Vec<FunctionRun>>, Error> {
-        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
+        let runs = answer(ctx, EventRunsOf::first_of_all(self.0.id))
+            .await?
+            .items;
         Ok(Some(runs.into_iter().map(FunctionRun).collect()))
     }
 }
@@ -78,7 +77,9 @@ impl EventV2 {
     /// The runs that it started.
     #[graphql(complexity = "5 * child_complexity")]
     async fn runs(&self, ctx: &Context<'_>) -> Result<Vec<FunctionRunV2>, Error> {
-        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
+        let runs = answer(ctx, EventRunsOf::first_of_all(self.0.id))
+            .await?
+            .items;
         Ok(runs.into_iter().map(FunctionRunV2).collect())
     }
 

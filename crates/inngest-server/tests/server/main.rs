@@ -6,6 +6,8 @@
 )]
 
 mod access;
+mod breadth;
+mod breadth_rows;
 mod budget;
 mod charts;
 mod documents;

@@ -30,7 +30,7 @@ pub struct AppFilter {
 }
 
 /// Served by the unique index over environment, slug and app: of two functions with one slug, that of the smaller app comes first.
-const FUNCTIONS: Keyset<function::Entity> = Keyset {
+pub(super) const FUNCTIONS: Keyset<function::Entity> = Keyset {
     order: Order {
         name: "functions.slug",
         direction: Direction::Ascending,
@@ -107,7 +107,7 @@ fn apps(env: EnvId, filter: &AppFilter) -> Select<app::Entity> {
     query
 }
 
-fn functions(env: EnvId, filter: &FunctionFilter) -> Select<function::Entity> {
+pub(super) fn functions(env: EnvId, filter: &FunctionFilter) -> Select<function::Entity> {
     let mut query = function::Entity::find().filter(function::Column::EnvId.eq(env.raw()));
     if let Some(apps) = &filter.apps {
         query = query.filter(function::Column::AppId.is_in(apps.iter().map(|id| id.raw())));

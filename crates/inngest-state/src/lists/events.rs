@@ -11,7 +11,11 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func},
 };
 
-use super::keyset::{Keyset, Kind, count};
+use super::{
+    each::Parents,
+    keyset::{Keyset, Kind},
+    source::{Plan, Source},
+};
 use crate::{
     Error, Store,
     entity::{event, run},
@@ -22,7 +26,7 @@ use crate::{
 ///
 /// The time of an event is here the one in its id, which orders the list as well: when it was accepted or, where its sender determines the
 /// ids, up to a minute before. Only an event that a sender held back for longer stands where its id says and not where it came.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventFilter {
     /// Accepted at or after.
     pub from: Option<Timestamp>,
@@ -81,16 +85,65 @@ impl Store {
         Ok(page.map(event_of))
     }
 
-    /// How many events the list has.
+    /// How many events the list has, as far as a bounded number of candidates tells.
     pub async fn count_events(&self, env: EnvId, filter: &EventFilter) -> Result<Count, Error> {
-        count(self.reader(), "events", select(env, filter)).await
+        let list = keyset(Direction::Descending);
+        list.count(self.reader(), "events", plan(env, filter)).await
     }
 }
 
+/// Most names whose events are looked for in the index one name after the other; of more of them the list of the environment is read.
+const NAMES: usize = 32;
+
+/// How the list is read: what an index knows goes into where candidates come from, and the rest is asked of them.
+pub(super) fn plan(env: EnvId, filter: &EventFilter) -> Plan<event::Entity> {
+    use event::Column;
+    let range = EventFilter {
+        from: filter.from,
+        until: filter.until,
+        with_internal: true,
+        ..EventFilter::default()
+    };
+    let base = select(env, &range);
+    let mut left = filter.clone();
+    (left.from, left.until) = (None, None);
+    let is_listed = |names: &mut Vec<String>| {
+        names.len() <= NAMES && !names.iter().any(|name| name.ends_with('*'))
+    };
+    let source = match left.names.take_if(is_listed) {
+        Some(names) => {
+            let pairs = names
+                .iter()
+                .map(|name| vec![env.raw().into(), name.as_str().into()]);
+            let columns = &[Column::EnvId, Column::Name];
+            let parents =
+                Parents::of_values(columns, pairs.collect(), |row: &event::Model| row.env_id);
+            Source::Several(base, parents)
+        }
+        None if filter.with_internal => Source::One(base),
+        None => {
+            left.with_internal = true;
+            Source::One(base.filter(sent()))
+        }
+    };
+    Plan::new(source, conditions(&left))
+}
+
+/// As the index says it that holds only these.
+fn sent() -> Expr {
+    Expr::cust("NOT \"events\".\"internal\"")
+}
+
 pub(super) fn select(env: EnvId, filter: &EventFilter) -> Select<event::Entity> {
+    event::Entity::find()
+        .filter(event::Column::EnvId.eq(env.raw()))
+        .filter(conditions(filter))
+}
+
+/// What the filter asks of an event.
+fn conditions(filter: &EventFilter) -> Condition {
     use event::Column;
     let mut all = Condition::all()
-        .add(Column::EnvId.eq(env.raw()))
         .add_option(filter.from.map(|from| Column::Id.gte(first_id(from))))
         .add_option(filter.until.map(|until| Column::Id.lt(first_id(until))));
     if let Some(list) = &filter.names {
@@ -114,7 +167,7 @@ pub(super) fn select(env: EnvId, filter: &EventFilter) -> Select<event::Entity> 
         all = all.add(any);
     }
     if !filter.with_internal {
-        all = all.add(Column::Internal.eq(false));
+        all = all.add(sent());
     }
     if let Some(list) = &filter.keys {
         all = all.add(Column::Key.is_in(list.iter().map(String::as_str)));
@@ -130,5 +183,5 @@ pub(super) fn select(env: EnvId, filter: &EventFilter) -> Select<event::Entity> 
         let exists = Expr::exists(started);
         all = all.add(if wanted { exists } else { exists.not() });
     }
-    event::Entity::find().filter(all)
+    all
 }

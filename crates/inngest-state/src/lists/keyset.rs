@@ -4,14 +4,13 @@ use inngest_core::page::{
     COUNT_CAP, Count, Cursor, Direction, InvalidCursor, Key, Order, Page, PageRequest,
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select, Value,
+    ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, Value,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
 
-use super::search::Slice;
-use crate::{Error, rows::time};
+use crate::Error;
 
 /// What kind of values a column holds by which a list is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,28 +46,18 @@ where
         select: Select<E>,
         request: &PageRequest,
     ) -> Result<Page<E::Model>, Error> {
-        let cursor = request
-            .from
-            .as_deref()
-            .map(|text| self.cursor(text))
-            .transpose()?;
-        let direction = match request.backward {
-            false => self.order.direction,
-            true => self.order.direction.reversed(),
-        };
+        let cursor = self.entry(request)?;
+        let direction = self.way(request);
         let mut query = select.clone();
         if let Some(cursor) = &cursor {
             query = query.filter(self.beyond(cursor, direction));
         }
-        let limit = request.limit as usize;
-        let mut rows = self
+        let rows = self
             .sorted(query, direction)
             .limit(u64::from(request.limit) + 1)
             .all(conn)
             .await
             .map_err(Error::on(table))?;
-        let goes_on = rows.len() > limit;
-        rows.truncate(limit);
         let is_entered_inside = match &cursor {
             Some(cursor) if request.look_back => {
                 let behind = select.filter(self.beyond(cursor, direction).not());
@@ -81,6 +70,19 @@ where
             }
             _ => false,
         };
+        Ok(self.page(rows, request, is_entered_inside))
+    }
+
+    /// The page of rows that were read in the direction of reading, one more than the page has when it goes on.
+    pub(super) fn page(
+        &self,
+        mut rows: Vec<E::Model>,
+        request: &PageRequest,
+        is_entered_inside: bool,
+    ) -> Page<E::Model> {
+        let limit = request.limit as usize;
+        let goes_on = rows.len() > limit;
+        rows.truncate(limit);
         let (has_next, has_previous) = match request.backward {
             false => (goes_on, is_entered_inside),
             true => (is_entered_inside, goes_on),
@@ -88,80 +90,26 @@ where
         if request.backward {
             rows.reverse();
         }
-        Ok(Page {
+        Page {
             cursors: rows.iter().map(|row| self.cursor_of(row)).collect(),
             items: rows,
             has_next,
             has_previous,
-        })
+        }
     }
 
-    /// Reads the next `request.limit` rows of a list that is ordered by its id alone, and of them only those for which `wanted` holds: two
-    /// statements, the first of which reads no more than ids.
-    ///
-    /// # Errors
-    /// As [`Keyset::read`].
-    pub(crate) async fn slice(
-        &self,
-        conn: &impl ConnectionTrait,
-        table: &'static str,
-        select: Select<E>,
-        wanted: Condition,
-        request: &PageRequest,
-    ) -> Result<Slice<E::Model>, Error> {
-        let cursor = request
-            .from
-            .as_deref()
-            .map(|text| self.cursor(text))
-            .transpose()?;
-        let direction = match request.backward {
+    /// Which way the rows are read.
+    pub(super) fn way(&self, request: &PageRequest) -> Direction {
+        match request.backward {
             false => self.order.direction,
             true => self.order.direction.reversed(),
-        };
-        let (id, _) = self.columns[0];
-        let mut query = select;
-        if let Some(cursor) = &cursor {
-            query = query.filter(self.beyond(cursor, direction));
         }
-        let ids: Vec<Uuid> = self
-            .sorted(query, direction)
-            .limit(u64::from(request.limit))
-            .select_only()
-            .column(id)
-            .into_tuple()
-            .all(conn)
-            .await
-            .map_err(Error::on(table))?;
-        let last = ids.last().map(|id| id.as_u128());
-        let (candidates, goes_on) = (ids.len(), ids.len() >= request.limit as usize);
-        let rows = match ids.is_empty() {
-            true => Vec::new(),
-            false => {
-                let found = E::find().filter(id.is_in(ids)).filter(wanted);
-                self.sorted(found, self.order.direction)
-                    .all(conn)
-                    .await
-                    .map_err(Error::on(table))?
-            }
-        };
-        Ok(Slice {
-            page: Page {
-                cursors: rows.iter().map(|row| self.cursor_of(row)).collect(),
-                items: rows,
-                has_next: false,
-                has_previous: false,
-            },
-            candidates: candidates as u64,
-            end: last.map(|id| {
-                Cursor {
-                    order: self.order,
-                    keys: vec![Key::Id(id)],
-                }
-                .encode()
-            }),
-            reached: last.map(|id| time(i64::try_from(id >> 80).unwrap_or(i64::MAX))),
-            goes_on,
-        })
+    }
+
+    /// Where the page begins; none for an end of the list.
+    pub(super) fn entry(&self, request: &PageRequest) -> Result<Option<Vec<Key>>, Error> {
+        let cursor = request.from.as_deref();
+        cursor.map(|text| self.cursor(text)).transpose()
     }
 
     /// The position of a row.
@@ -173,7 +121,7 @@ where
         .encode()
     }
 
-    fn sorted(&self, query: Select<E>, direction: Direction) -> Select<E> {
+    pub(super) fn sorted(&self, query: Select<E>, direction: Direction) -> Select<E> {
         let order = match direction {
             Direction::Ascending => sea_orm::Order::Asc,
             Direction::Descending => sea_orm::Order::Desc,
@@ -202,7 +150,7 @@ where
     }
 
     /// The rows after a position in this direction.
-    fn beyond(&self, keys: &[Key], direction: Direction) -> Expr {
+    pub(super) fn beyond(&self, keys: &[Key], direction: Direction) -> Expr {
         let column = |(column, _): &(E::Column, Kind)| Expr::col((E::default(), *column));
         let value = |key: &Key| {
             Expr::val(match key {

@@ -1,10 +1,13 @@
 //! Lists: pages in both directions over filtered rows, and how many rows there are. One machinery serves all of them.
 
 mod apps;
+pub(crate) mod each;
 mod events;
 pub(crate) mod keyset;
+mod of_parents;
 mod runs;
 mod search;
+pub(crate) mod source;
 mod waits;
 
 pub use apps::{AppFilter, FunctionFilter};

@@ -10,18 +10,22 @@ use inngest_core::{
 };
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, Select,
-    sea_query::{Expr, ExprTrait},
+    sea_query::{Expr, ExprTrait, IntoColumnRef, Query},
 };
 
-use super::keyset::{Keyset, Kind, count};
+use super::{
+    each::Parents,
+    keyset::{Keyset, Kind},
+    source::{Plan, Source},
+};
 use crate::{
     Error, Store,
-    entity::run,
+    entity::{run, work},
     rows::{event_uuid, first_id, run_uuid},
 };
 
 /// Which runs to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RunFilter {
     /// Queued at or after.
     pub from: Option<Timestamp>,
@@ -64,8 +68,29 @@ impl RunFilter {
 
     /// The longest list of values in the filter.
     pub fn longest_list(&self) -> usize {
-        fn length<T>(list: &Option<Vec<T>>) -> usize {
-            list.as_ref().map_or(0, Vec::len)
+        self.lengths().into_iter().flatten().max().unwrap_or(0)
+    }
+
+    /// The states in which a run can match.
+    fn wanted_statuses(&self) -> Vec<RunStatus> {
+        let has_error = |status| [RunStatus::Failed, RunStatus::Cancelled].contains(&status);
+        let listed = self.statuses.as_ref();
+        RunStatus::ALL
+            .iter()
+            .copied()
+            .filter(|status| listed.is_none_or(|list| list.contains(status)))
+            .filter(|status| self.has_error.is_none_or(|it| it == has_error(*status)))
+            .collect()
+    }
+
+    /// Whether one of its lists matches nothing.
+    fn has_empty_list(&self) -> bool {
+        self.lengths().contains(&Some(0))
+    }
+
+    fn lengths(&self) -> [Option<usize>; 7] {
+        fn length<T>(list: &Option<Vec<T>>) -> Option<usize> {
+            list.as_ref().map(Vec::len)
         }
         [
             length(&self.statuses),
@@ -76,9 +101,6 @@ impl RunFilter {
             length(&self.event_names),
             length(&self.triggers),
         ]
-        .into_iter()
-        .max()
-        .unwrap_or(0)
     }
 }
 
@@ -110,17 +132,141 @@ impl Store {
         page.try_map(Run::try_from)
     }
 
-    /// How many runs the list has.
+    /// How many runs the list has, as far as a bounded number of candidates tells.
     pub async fn count_runs(&self, env: EnvId, filter: &RunFilter) -> Result<Count, Error> {
-        count(self.reader(), "runs", select(env, filter)).await
+        let list = keyset(Direction::Descending);
+        list.count(self.reader(), "runs", plan(env, filter)).await
     }
+}
+
+/// Most functions whose runs are looked for in the index one function after the other; of more of them the list of the environment is read.
+const FUNCTIONS: usize = 32;
+
+/// States that most runs do not end in, and which an index knows.
+const UNCOMMON: [RunStatus; 3] = [RunStatus::Failed, RunStatus::Cancelled, RunStatus::Skipped];
+
+/// How the list is read: what an index knows goes into where candidates come from, and the rest is asked of them.
+pub(super) fn plan(env: EnvId, filter: &RunFilter) -> Plan<run::Entity> {
+    use run::Column;
+    let statuses = filter.wanted_statuses();
+    let base = in_range(env, filter);
+    if filter.has_empty_list() || statuses.is_empty() {
+        let none = Parents::of_values(&[Column::EnvId], Vec::new(), |row: &run::Model| row.env_id);
+        return Plan::new(Source::Several(base, none), Condition::all());
+    }
+    if filter.runs.is_some() || filter.events.is_some() {
+        // There are no more than these, so they are found first and sorted then.
+        return Plan::new(Source::One(select(env, filter)), Condition::all());
+    }
+    let mut left = RunFilter {
+        from: None,
+        until: None,
+        has_error: None,
+        statuses: (statuses.len() < RunStatus::ALL.len()).then(|| statuses.clone()),
+        ..filter.clone()
+    };
+    let is_uncommon = |status: &RunStatus| UNCOMMON.contains(status);
+    let is_open = |status: &RunStatus| !status.is_ended();
+    if statuses.iter().all(is_open) {
+        return Plan::new(open(env, filter), conditions(&left));
+    }
+    let functions = left.functions.take_if(|list| list.len() <= FUNCTIONS);
+    let source = match (functions, statuses.iter().all(is_uncommon)) {
+        (Some(functions), true) => {
+            left.statuses = None;
+            let parents = of_functions_in(&functions, &statuses);
+            Source::Several(base.filter(uncommon()), parents)
+        }
+        (None, true) => {
+            left.statuses = None;
+            let pair = |status: &RunStatus| vec![env.raw().into(), status.code().into()];
+            let pairs = statuses.iter().map(pair).collect();
+            let columns = &[Column::EnvId, Column::Status];
+            let parents = Parents::of_values(columns, pairs, |row: &run::Model| row.env_id);
+            Source::Several(base.filter(uncommon()), parents)
+        }
+        (Some(functions), false) => Source::Several(base, of_functions(&functions)),
+        (None, false) => Source::One(base),
+    };
+    Plan::new(source, conditions(&left))
+}
+
+/// The lists of several functions; the functions in the filter are not asked for.
+pub(super) fn of_each(
+    env: EnvId,
+    filter: &RunFilter,
+    functions: &[FunctionId],
+) -> (Select<run::Entity>, Parents<run::Entity>) {
+    let statuses = filter.wanted_statuses();
+    let mut left = RunFilter {
+        functions: None,
+        ..filter.clone()
+    };
+    if statuses.iter().any(|status| !UNCOMMON.contains(status)) {
+        return (select(env, &left), of_functions(functions));
+    }
+    (left.statuses, left.has_error) = (None, None);
+    let select = select(env, &left).filter(uncommon());
+    (select, of_functions_in(functions, &statuses))
+}
+
+fn of_functions(functions: &[FunctionId]) -> Parents<run::Entity> {
+    let ids = functions.iter().map(|id| id.raw());
+    let of = |row: &run::Model| row.function_id;
+    Parents::new(&[run::Column::FunctionId], ids, of)
+}
+
+fn of_functions_in(functions: &[FunctionId], statuses: &[RunStatus]) -> Parents<run::Entity> {
+    let mut pairs = Vec::with_capacity(functions.len() * statuses.len());
+    for function in functions {
+        for status in statuses {
+            pairs.push(vec![function.raw().into(), status.code().into()]);
+        }
+    }
+    let columns = &[run::Column::FunctionId, run::Column::Status];
+    Parents::of_values(columns, pairs, |row: &run::Model| row.function_id)
+}
+
+/// The runs that have something to do still: those that have not ended.
+fn open(env: EnvId, filter: &RunFilter) -> Source<run::Entity> {
+    use work::Column;
+    let all = Condition::all()
+        .add(Column::EnvId.eq(env.raw()))
+        .add(Column::RunId.is_not_null())
+        .add_option(filter.from.map(|from| Column::RunId.gte(first_id(from))))
+        .add_option(filter.until.map(|until| Column::RunId.lt(first_id(until))));
+    let select = Query::select()
+        .from(work::Entity)
+        .cond_where(all)
+        .to_owned();
+    Source::Ids(select, (work::Entity, Column::RunId).into_column_ref())
+}
+
+/// As the index says it that holds only these.
+fn uncommon() -> Expr {
+    Expr::cust("\"runs\".\"status\" IN (4, 5, 6)")
+}
+
+fn in_range(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
+    let range = RunFilter {
+        from: filter.from,
+        until: filter.until,
+        ..RunFilter::default()
+    };
+    select(env, &range)
 }
 
 /// The runs that match, in no order.
 pub(super) fn select(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
+    run::Entity::find()
+        .filter(run::Column::EnvId.eq(env.raw()))
+        .filter(conditions(filter))
+}
+
+/// What the filter asks of a run.
+fn conditions(filter: &RunFilter) -> Condition {
     use run::Column;
     let mut all = Condition::all()
-        .add(Column::EnvId.eq(env.raw()))
         .add_option(filter.from.map(|from| Column::Id.gte(first_id(from))))
         .add_option(filter.until.map(|until| Column::Id.lt(first_id(until))));
     if let Some(list) = &filter.statuses {
@@ -176,7 +322,7 @@ pub(super) fn select(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
                 .map(|least| duration.clone().gte(ms(least))),
         )
         .add_option(filter.max_duration.map(|most| duration.lte(ms(most))));
-    run::Entity::find().filter(all)
+    all
 }
 
 /// The same as [`Run::trigger_kind`], in SQL.

@@ -16,7 +16,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, IntoColumnRef},
 };
 
-use super::{EventFilter, RunFilter, events, runs};
+use super::{EventFilter, RunFilter, events, runs, source::Plan};
 use crate::{
     Error, Store,
     entity::{event, run},
@@ -80,7 +80,10 @@ impl Store {
     ) -> Result<Slice<Run>, Error> {
         let conn = self.reader();
         let backend = sea_orm::ConnectionTrait::get_database_backend(conn);
-        let mut all = Condition::all().add(run::Column::EnvId.eq(env.raw()));
+        let Plan { source, rest } = runs::plan(env, filter);
+        let mut all = Condition::all()
+            .add(run::Column::EnvId.eq(env.raw()))
+            .add_option(rest);
         if let Some(list) = &hints.statuses {
             all = all.add(run::Column::Status.is_in(list.iter().map(|status| status.code())));
         }
@@ -116,7 +119,7 @@ impl Store {
             all = all.add(any);
         }
         let slice = runs::keyset(direction)
-            .slice(conn, "runs", runs::select(env, filter), all, request)
+            .slice(conn, "runs", source, all, request)
             .await?;
         slice.try_map(Run::try_from)
     }
@@ -135,7 +138,10 @@ impl Store {
     ) -> Result<Slice<Event>, Error> {
         let conn = self.reader();
         let backend = sea_orm::ConnectionTrait::get_database_backend(conn);
-        let own = Condition::all().add(event::Column::EnvId.eq(env.raw()));
+        let Plan { source, rest } = events::plan(env, filter);
+        let own = Condition::all()
+            .add(event::Column::EnvId.eq(env.raw()))
+            .add_option(rest);
         let all = hints.event.iter().fold(own, |all, traces| {
             all.add(contains(
                 backend,
@@ -144,7 +150,7 @@ impl Store {
             ))
         });
         let slice = events::keyset(direction)
-            .slice(conn, "events", events::select(env, filter), all, request)
+            .slice(conn, "events", source, all, request)
             .await?;
         slice.try_map(|row| Ok(event_of(row)))
     }

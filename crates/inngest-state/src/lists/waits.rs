@@ -12,7 +12,7 @@ use crate::{Error, Store, entity::wait};
 
 /// Which open waits to list; rules that would cancel a run are none. All parts must hold; a part that is none says nothing, and an empty
 /// list matches nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WaitFilter {
     /// Of any of these kinds.
     pub kinds: Option<Vec<WaitKind>>,

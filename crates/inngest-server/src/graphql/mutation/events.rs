@@ -12,11 +12,12 @@ use crate::graphql::{
     asking::{Asking, asking},
     error::failed,
     ids::{self, GlobalId},
-    loaders::{RunsOf, load},
+    loaders::load,
     mutation::request_key,
     objects::{
         environment::EnvironmentObject, event::EventObject, run::RunObject, user_error::UserError,
     },
+    related::FirstRunOf,
     scalars::{DateTime, JsonScalar},
 };
 
@@ -255,10 +256,7 @@ impl EventMutations {
         match invoked.await {
             Ok(id) => {
                 let event = stored(ctx, asking, &[id]).await?.pop();
-                let run = load(ctx, RunsOf(id))
-                    .await?
-                    .and_then(|runs| runs.into_iter().next())
-                    .map(RunObject);
+                let run = load(ctx, FirstRunOf(id)).await?.map(RunObject);
                 Ok(InvokeFunctionPayload {
                     run,
                     event,

@@ -3,13 +3,15 @@
 use async_graphql::{Context, Enum, Error, ID, Object};
 
 use inngest_core::app::App;
+use inngest_services::FunctionFilter;
 
 use crate::graphql::{
     asking::asking,
     connection::{self, Counted, Page},
-    error::failed,
     ids::GlobalId,
-    objects::{environment::EnvironmentObject, filter::FunctionFilter, function::FunctionObject},
+    objects::{environment::EnvironmentObject, filter, function::FunctionObject},
+    parents::FunctionCountOf,
+    related::answer,
     scalars::{DateTime, UrlText, UuidText},
 };
 
@@ -109,15 +111,8 @@ impl AppObject {
     /// Number of live functions.
     #[graphql(complexity = 10)]
     async fn function_count(&self, ctx: &Context<'_>) -> Result<i32, Error> {
-        let asking = asking(ctx);
-        let functions = asking
-            .services
-            .functions()
-            .list(&asking.actor, Some(self.0.id), false)
-            .await;
-        functions
-            .map(|list| i32::try_from(list.len()).unwrap_or(i32::MAX))
-            .map_err(|error| failed(ctx, &error))
+        let count = answer(ctx, FunctionCountOf(self.0.id, FunctionFilter::default())).await?;
+        Ok(i32::try_from(count.value).unwrap_or(i32::MAX))
     }
 
     /// Functions, by slug.
@@ -131,12 +126,10 @@ impl AppObject {
         #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
         last: Option<i32>,
         #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
-        #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
+        #[graphql(desc = "Only these functions.")] filter: Option<filter::FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        filter
-            .unwrap_or_default()
-            .list(ctx, Some(self.0.id), &request)
-            .await
+        let filter = filter.unwrap_or_default();
+        filter.list_of_app(ctx, self.0.id, request).await
     }
 }

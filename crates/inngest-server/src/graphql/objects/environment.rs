@@ -1,18 +1,21 @@
 //! Environments: where lists of apps, functions, events and runs begin.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, Error, ID, Object};
 
 use inngest_core::{
-    ids::{AppId, EnvId},
-    page::PageRequest,
+    ids::{AppId, EnvId, FunctionId},
+    page::{self, PageRequest},
 };
 use inngest_services::Mode;
 
 use crate::graphql::{
     asking::{Asking, asking},
     connection::{self, Counted, EventPage, Length, Page, RunPage},
-    error::{bad_input, failed, nullable},
+    error::bad_input,
     ids::{self, GlobalId},
+    listed::{AllBacklogs, AppList, EventList, EventNames, RunList, Total},
     loaders::load,
     objects::{
         app::AppObject,
@@ -26,6 +29,8 @@ use crate::graphql::{
         viewer::OrganizationObject,
         wait::{WaitFilter, WaitObject},
     },
+    parents::{FunctionRunCountOf, FunctionRunsOf},
+    related::{BySlug, FeedPosition, answer},
     scalars::{CelExpression, UuidText},
 };
 
@@ -123,11 +128,9 @@ impl EnvironmentObject {
         #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
         #[graphql(desc = "Part of the name, in any case.")] name_contains: Option<String>,
     ) -> Result<Page<EventTypeObject, Counted>, Error> {
-        let asking = asking(ctx);
-        let events = asking.services.events();
-        let names = events.names(&asking.actor, name_contains.as_deref()).await;
+        let names = answer(ctx, EventNames(name_contains)).await?;
         connection::cut_counted(
-            names.map_err(|error| failed(ctx, &error))?,
+            Arc::unwrap_or_clone(names),
             "event_types.name",
             &connection::request(ctx, first, after, last, before)?,
             Clone::clone,
@@ -148,11 +151,9 @@ impl EnvironmentObject {
     /// Present state of the queue; null, with an error, when the schedule does not answer.
     #[graphql(complexity = "10 + child_complexity")]
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<QueueStats, Error>> {
-        let asking = asking(ctx);
-        let found = asking.services.functions().backlogs(&asking.actor).await;
-        let at = asking.services.clock().now();
-        let found = found.map(|backlogs| QueueStats::new(at, backlogs));
-        Some(found.map_err(|error| failed(ctx, &error)))
+        let found = answer(ctx, AllBacklogs).await;
+        let at = asking(ctx).services.clock().now();
+        Some(found.map(|backlogs| QueueStats::new(at, Arc::unwrap_or_clone(backlogs))))
     }
 
     /// Aggregates over time.
@@ -174,15 +175,10 @@ impl EnvironmentObject {
         #[graphql(desc = "Only these apps.")] filter: Option<AppFilter>,
     ) -> Result<Page<AppObject, Counted>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        let filter = filter.unwrap_or_default().into();
-        let asking = asking(ctx);
-        let found = asking
-            .services
-            .apps()
-            .page(&asking.actor, &filter, &request)
-            .await
-            .map_err(|error| failed(ctx, &error))?;
-        Ok(Page::of(found, Counted(Length::Apps(filter)), AppObject))
+        let filter: inngest_services::AppFilter = filter.unwrap_or_default().into();
+        let found = answer(ctx, AppList(filter.clone(), request)).await?;
+        let extra = Counted(Length::Total(Total::Apps(filter)));
+        Ok(Page::of(found, extra, AppObject))
     }
 
     /// One app by the id given in code.
@@ -212,7 +208,7 @@ impl EnvironmentObject {
         #[graphql(desc = "Only these functions.")] filter: Option<FunctionFilter>,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        filter.unwrap_or_default().list(ctx, None, &request).await
+        filter.unwrap_or_default().list(ctx, request).await
     }
 
     /// One function by its full slug.
@@ -221,16 +217,8 @@ impl EnvironmentObject {
         ctx: &Context<'_>,
         #[graphql(desc = "App id and function id joined by a hyphen.")] slug: String,
     ) -> Option<Result<FunctionObject, Error>> {
-        let asking = asking(ctx);
-        match asking
-            .services
-            .functions()
-            .find_by_slug(&asking.actor, &slug)
-            .await
-        {
-            Ok(found) => found.map(|function| Ok(FunctionObject(function))),
-            Err(error) => nullable(ctx, Err(error)),
-        }
+        let found = load(ctx, BySlug(slug)).await.transpose();
+        found.map(|found| found.map(FunctionObject))
     }
 
     /// Events of a time range.
@@ -249,7 +237,7 @@ impl EnvironmentObject {
         order_by: Option<EventOrder>,
     ) -> Result<Page<EventObject, EventPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        list_events(ctx, filter, order_by, &request).await
+        list_events(ctx, filter, order_by, request).await
     }
 
     /// Runs of a time range.
@@ -285,7 +273,7 @@ impl EnvironmentObject {
         #[graphql(desc = "Only these waits.")] filter: Option<WaitFilter>,
     ) -> Result<Page<WaitObject, Counted>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        filter.unwrap_or_default().list(ctx, &request).await
+        filter.unwrap_or_default().list(ctx, request).await
     }
 }
 
@@ -294,10 +282,8 @@ async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
     if !ctx.look_ahead().field("feedCursor").exists() {
         return Ok(None);
     }
-    let asking = asking(ctx);
-    let position = asking.services.live().position(&asking.actor).await;
-    let position = position.map_err(|error| failed(ctx, &error))?;
-    Ok(Some(position.to_string()))
+    let position = load(ctx, FeedPosition).await?;
+    Ok(position.map(|position| position.to_string()))
 }
 
 /// A page of events of the caller's environment.
@@ -305,65 +291,86 @@ async fn list_events(
     ctx: &Context<'_>,
     mut filter: EventFilter,
     order: Option<EventOrder>,
-    request: &PageRequest,
+    request: PageRequest,
 ) -> Result<Page<EventObject, EventPage>, Error> {
-    let direction = EventOrder::direction(order);
-    let search = filter.search.take();
-    let filter = filter.into();
+    let backward = request.backward;
+    let list = EventList {
+        search: filter.search.take().map(|CelExpression(text)| text),
+        filter: filter.into(),
+        direction: EventOrder::direction(order),
+        request,
+    };
     // Before the page, so that the feed tells of whatever the page misses.
     let feed_cursor = feed_cursor(ctx).await?;
-    let asking = asking(ctx);
-    let events = asking.services.events();
-    let Some(CelExpression(text)) = search else {
-        let found = events.list(&asking.actor, &filter, direction, request);
-        let found = found.await.map_err(|error| failed(ctx, &error))?;
-        let extra = EventPage {
-            length: Length::Events(filter),
-            scan: None,
-            feed_cursor,
-        };
-        return Ok(Page::of(found, extra, EventObject));
-    };
-    let found = events.search(&asking.actor, &filter, &text, direction, request);
-    let found = found.await.map_err(|error| failed(ctx, &error))?;
+    let found = answer(ctx, list.clone()).await?;
     let extra = EventPage {
-        length: Length::FoundEvents(filter, text),
-        scan: Some((&found.scan).into()),
+        length: Length::Total(Total::Events(list.filter, list.search)),
+        scan: found.1.as_ref().map(Into::into),
         feed_cursor,
     };
-    Ok(Page::found(found, request.backward, extra, EventObject))
+    Ok(Page::listed(found, backward, extra, EventObject))
+}
+
+/// Which runs are asked for.
+async fn run_list(
+    ctx: &Context<'_>,
+    mut filter: RunFilter,
+    order: Option<RunOrder>,
+    request: PageRequest,
+) -> Result<RunList, Error> {
+    Ok(RunList {
+        search: filter.search.take().map(|CelExpression(text)| text),
+        filter: filter.into_service(ctx).await?,
+        direction: RunOrder::direction(order),
+        request,
+    })
 }
 
 /// A page of runs of the caller's environment.
 pub(crate) async fn list_runs(
     ctx: &Context<'_>,
-    mut filter: RunFilter,
+    filter: RunFilter,
     order: Option<RunOrder>,
     request: &PageRequest,
 ) -> Result<Page<RunObject, RunPage>, Error> {
-    let direction = RunOrder::direction(order);
-    let search = filter.search.take();
-    let filter = filter.into_service(ctx).await?;
+    let backward = request.backward;
+    let list = run_list(ctx, filter, order, request.clone()).await?;
     // Before the page, so that the feed tells of whatever the page misses.
     let feed_cursor = feed_cursor(ctx).await?;
-    let asking = asking(ctx);
-    let runs = asking.services.runs();
-    let Some(CelExpression(text)) = search else {
-        let found = runs.list(&asking.actor, &filter, direction, request);
-        let found = found.await.map_err(|error| failed(ctx, &error))?;
-        let extra = RunPage {
-            length: Length::Runs(filter),
-            scan: None,
-            feed_cursor,
-        };
-        return Ok(Page::of(found, extra, RunObject));
-    };
-    let found = runs.search(&asking.actor, &filter, &text, direction, request);
-    let found = found.await.map_err(|error| failed(ctx, &error))?;
+    let found = answer(ctx, list.clone()).await?;
     let extra = RunPage {
-        length: Length::FoundRuns(filter, text),
-        scan: Some((&found.scan).into()),
+        length: Length::Total(Total::Runs(list.filter, list.search)),
+        scan: found.1.as_ref().map(Into::into),
         feed_cursor,
     };
-    Ok(Page::found(found, request.backward, extra, RunObject))
+    Ok(Page::listed(found, backward, extra, RunObject))
+}
+
+/// A page of runs of a function.
+pub(crate) async fn list_runs_of(
+    ctx: &Context<'_>,
+    function: FunctionId,
+    filter: RunFilter,
+    order: Option<RunOrder>,
+    request: PageRequest,
+) -> Result<Page<RunObject, RunPage>, Error> {
+    let backward = request.backward;
+    let mut list = run_list(ctx, filter, order, request).await?;
+    let asked_for = list.filter.functions.take();
+    let feed_cursor = feed_cursor(ctx).await?;
+    let is_asked_for = asked_for.is_none_or(|functions| functions.contains(&function));
+    let (found, length) = match is_asked_for {
+        false => ((page::Page::empty(), None), Length::Known(0)),
+        true => {
+            let found = answer(ctx, FunctionRunsOf(function, list.clone())).await?;
+            let key = FunctionRunCountOf(function, list.filter, list.search);
+            (found, Length::FunctionRuns(key))
+        }
+    };
+    let extra = RunPage {
+        length,
+        scan: found.1.as_ref().map(Into::into),
+        feed_cursor,
+    };
+    Ok(Page::listed(found, backward, extra, RunObject))
 }

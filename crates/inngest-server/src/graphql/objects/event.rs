@@ -2,14 +2,16 @@
 
 use async_graphql::{Context, Error, ID, Object};
 
-use inngest_core::{event::Event, run::RunStatus};
+use inngest_core::event::Event;
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Page, RunPage},
+    connection::{self, Length, Page, RunPage},
     ids::GlobalId,
-    loaders::{RunsOf, load},
+    loaders::load,
     objects::{environment::EnvironmentObject, run::RunObject, run_parts::RunStatusCounts},
+    parents::{EventRunCountOf, EventRunsOf},
+    related::{StatusesOf, answer},
     scalars::{DateTime, JsonScalar, UlidText},
 };
 
@@ -100,21 +102,14 @@ impl EventObject {
         #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
-        connection::cut(
-            runs,
-            "event.runs",
-            &request,
-            |run| run.id.to_string(),
-            RunPage::known,
-            RunObject,
-        )
+        let found = answer(ctx, EventRunsOf(self.0.id, request)).await?;
+        let length = Length::EventRuns(EventRunCountOf(self.0.id));
+        Ok(Page::of(found, RunPage::nested(length), RunObject))
     }
 
     /// Number of those runs by status.
     async fn run_counts(&self, ctx: &Context<'_>) -> Result<RunStatusCounts, Error> {
-        let runs = load(ctx, RunsOf(self.0.id)).await?.unwrap_or_default();
-        let statuses: Vec<RunStatus> = runs.iter().map(|run| run.status).collect();
-        Ok(RunStatusCounts::of(&statuses))
+        let counts = load(ctx, StatusesOf(self.0.id)).await?.unwrap_or_default();
+        Ok(RunStatusCounts::of(&counts))
     }
 }

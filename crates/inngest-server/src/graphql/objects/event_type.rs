@@ -8,7 +8,9 @@ use crate::graphql::{
     asking::asking,
     error::failed,
     ids,
+    loaders::load,
     objects::{environment::EnvironmentObject, function::FunctionObject},
+    related::{KnownName, SeenOf},
     scalars::DateTime,
 };
 
@@ -20,11 +22,8 @@ pub(crate) async fn find(
     ctx: &Context<'_>,
     name: String,
 ) -> Option<Result<EventTypeObject, Error>> {
-    let asking = asking(ctx);
-    match asking.services.events().is_name(&asking.actor, &name).await {
-        Ok(known) => known.then(|| Ok(EventTypeObject(name))),
-        Err(error) => Some(Err(failed(ctx, &error))),
-    }
+    let found = load(ctx, KnownName(name.clone())).await.transpose()?;
+    Some(found.map(|()| EventTypeObject(name)))
 }
 
 /// An event name.
@@ -79,10 +78,7 @@ impl EventTypeObject {
         ctx: &Context<'_>,
         which: impl FnOnce((Timestamp, Timestamp)) -> Timestamp,
     ) -> Option<Result<DateTime, Error>> {
-        let asking = asking(ctx);
-        match asking.services.events().seen(&asking.actor, &self.0).await {
-            Ok(seen) => seen.map(|seen| Ok(DateTime(which(seen)))),
-            Err(error) => Some(Err(failed(ctx, &error))),
-        }
+        let seen = load(ctx, SeenOf(self.0.clone())).await.transpose()?;
+        Some(seen.map(|seen| DateTime(which(seen))))
     }
 }

@@ -6,20 +6,22 @@ use async_graphql::{Context, Enum, Error, ID, InputObject};
 
 use inngest_core::{
     ids::{AppId, EventId, FunctionId, RunId},
-    page::{Direction, PageRequest},
+    page::{self, Direction, PageRequest},
     run::{RunStatus, TriggerKind},
+    time::Timestamp,
 };
 use inngest_services as services;
 
 use crate::graphql::{
-    asking::asking,
     connection::{Counted, Length, OrderDirection, Page},
-    error::failed,
     ids::{self, GlobalId},
+    listed::{FunctionList, Total},
     objects::{
         function::FunctionObject,
         run_parts::{RunStatusEnum, RunTriggerKind},
     },
+    parents::{FunctionCountOf, FunctionsOf},
+    related::{IdsOfSlugs, answer},
     scalars::{CelExpression, DateTime, Milliseconds},
 };
 
@@ -73,7 +75,7 @@ pub(crate) struct RunFilter {
 }
 
 impl RunFilter {
-    /// The filter as the service takes it.
+    /// The filter as the service takes it, but for the time at which it is asked: whoever reads the list adds it.
     pub(crate) async fn into_service(
         self,
         ctx: &Context<'_>,
@@ -90,13 +92,7 @@ impl RunFilter {
         });
         let mut functions = parse_all::<FunctionId>(self.function_ids)?;
         if let Some(slugs) = self.function_slugs {
-            let asking = asking(ctx);
-            let named = asking
-                .services
-                .functions()
-                .ids_of_slugs(&asking.actor, &slugs)
-                .await
-                .map_err(|error| failed(ctx, &error))?;
+            let named = answer(ctx, IdsOfSlugs(slugs)).await?;
             functions = Some(match functions {
                 None => named,
                 Some(ids) => ids.into_iter().filter(|id| named.contains(id)).collect(),
@@ -123,7 +119,7 @@ impl RunFilter {
             has_error: self.has_error,
             min_duration: min.map(millis),
             max_duration: max.map(millis),
-            now: asking(ctx).services.clock().now(),
+            now: Timestamp::default(),
         })
     }
 }
@@ -258,35 +254,48 @@ pub(crate) struct FunctionFilter {
 }
 
 impl FunctionFilter {
-    /// A page of functions by slug, of one app or of all.
+    /// A page of functions by slug.
     pub(crate) async fn list(
         self,
         ctx: &Context<'_>,
-        app: Option<AppId>,
-        request: &PageRequest,
+        request: PageRequest,
     ) -> Result<Page<FunctionObject, Counted>, Error> {
-        let mut apps = parse_all::<AppId>(self.app_ids)?;
-        if let Some(app) = app {
-            let is_asked_for = apps.as_ref().is_none_or(|apps| apps.contains(&app));
-            apps = Some(is_asked_for.then_some(app).into_iter().collect());
+        let filter = self.into_service()?;
+        let found = answer(ctx, FunctionList(filter.clone(), request)).await?;
+        let extra = Counted(Length::Total(Total::Functions(filter)));
+        Ok(Page::of(found, extra, FunctionObject))
+    }
+
+    /// The same of one app.
+    pub(crate) async fn list_of_app(
+        self,
+        ctx: &Context<'_>,
+        app: AppId,
+        request: PageRequest,
+    ) -> Result<Page<FunctionObject, Counted>, Error> {
+        let filter = self.into_service()?;
+        let asked_for = filter.apps.as_ref();
+        if asked_for.is_some_and(|apps| !apps.contains(&app)) {
+            let none = Counted(Length::Known(0));
+            return Ok(Page::of(page::Page::empty(), none, FunctionObject));
         }
         let filter = services::FunctionFilter {
-            apps,
+            apps: None,
+            ..filter
+        };
+        let found = answer(ctx, FunctionsOf(app, filter.clone(), request)).await?;
+        let extra = Counted(Length::FunctionsOf(FunctionCountOf(app, filter)));
+        Ok(Page::of(found, extra, FunctionObject))
+    }
+
+    fn into_service(self) -> Result<services::FunctionFilter, Error> {
+        let kinds = self.trigger_kinds;
+        Ok(services::FunctionFilter {
+            apps: parse_all::<AppId>(self.app_ids)?,
             trigger_event: self.trigger_event_name,
-            triggers: self
-                .trigger_kinds
-                .map(|list| list.into_iter().map(Into::into).collect()),
+            triggers: kinds.map(|list| list.into_iter().map(Into::into).collect()),
             with_archived: self.include_archived.unwrap_or(false),
             name_contains: self.name_contains,
-        };
-        let asking = asking(ctx);
-        let found = asking
-            .services
-            .functions()
-            .page(&asking.actor, &filter, request)
-            .await
-            .map_err(|error| failed(ctx, &error))?;
-        let extra = Counted(Length::Functions(filter));
-        Ok(Page::of(found, extra, FunctionObject))
+        })
     }
 }

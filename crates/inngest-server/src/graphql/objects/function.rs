@@ -14,13 +14,13 @@ use inngest_core::{
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Counted, Page, RunPage},
-    error::{as_error, bad_input, failed},
+    connection::{self, Counted, Length, Page, RunPage},
+    error::{as_error, bad_input},
     ids::GlobalId,
     loaders::{BacklogOf, VersionOf, load},
     objects::{
         app::AppObject,
-        environment::{EnvironmentObject, list_runs},
+        environment::{EnvironmentObject, list_runs_of},
         filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
         function_version::FunctionVersionObject,
@@ -28,6 +28,8 @@ use crate::graphql::{
         queue::FunctionBacklog,
         run::RunObject,
     },
+    parents::{VersionCountOf, VersionsOf},
+    related::answer,
     scalars::{CelExpression, DateTime, DurationString, UuidText},
 };
 
@@ -145,16 +147,10 @@ impl FunctionObject {
         last: Option<i32>,
         #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
     ) -> Result<Page<FunctionVersionObject, Counted>, Error> {
-        let asking = asking(ctx);
-        let functions = asking.services.functions();
-        let versions = functions.versions(&asking.actor, self.0.id).await;
-        connection::cut_counted(
-            versions.map_err(|error| failed(ctx, &error))?,
-            "function_versions.number",
-            &connection::request(ctx, first, after, last, before)?,
-            |version| version.number.to_string(),
-            FunctionVersionObject,
-        )
+        let request = connection::request(ctx, first, after, last, before)?;
+        let found = answer(ctx, VersionsOf(self.0.id, request)).await?;
+        let extra = Counted(Length::VersionsOf(VersionCountOf(self.0.id)));
+        Ok(Page::of(found, extra, FunctionVersionObject))
     }
 
     /// Flow control and retry settings in force.
@@ -210,18 +206,12 @@ impl FunctionObject {
         #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
         last: Option<i32>,
         #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
-        #[graphql(desc = "Which runs; a time range is required.")] mut filter: RunFilter,
+        #[graphql(desc = "Which runs; a time range is required.")] filter: RunFilter,
         #[graphql(desc = "In which order; those queued last come first when omitted.")]
         order_by: Option<RunOrder>,
     ) -> Result<Page<RunObject, RunPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
-        let own = self.0.id.global();
-        let includes_own = match &filter.function_ids {
-            None => true,
-            Some(ids) => crate::graphql::ids::parse_all::<FunctionId>(ids)?.contains(&self.0.id),
-        };
-        filter.function_ids = Some(if includes_own { vec![own] } else { Vec::new() });
-        list_runs(ctx, filter, order_by, &request).await
+        list_runs_of(ctx, self.0.id, filter, order_by, request).await
     }
 }
 

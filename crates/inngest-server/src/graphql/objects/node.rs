@@ -6,7 +6,6 @@ use inngest_core::ids::{RunId, StepId};
 
 use crate::graphql::{
     asking::asking,
-    error::nullable,
     ids::{self, Target},
     loaders::{BacklogOf, StepsOf, VersionOf, load},
     objects::{
@@ -18,9 +17,9 @@ use crate::graphql::{
         function::FunctionObject,
         function_version::FunctionVersionObject,
         queue::FunctionBacklog,
-        run::RunObject,
+        run::{self, RunObject},
         step::StepObject,
-        trace::{TraceObject, TraceSpanObject},
+        trace::{self, TraceSpanObject},
         viewer::OrganizationObject,
         wait::WaitObject,
     },
@@ -89,15 +88,7 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
             .await
             .transpose()
             .map(|found| found.map(|event| Node::Event(EventObject(event)))),
-        Target::Run(run) => nullable(
-            ctx,
-            asking
-                .services
-                .runs()
-                .get(&asking.actor, run)
-                .await
-                .map(|run| Node::Run(RunObject(run))),
-        ),
+        Target::Run(run) => run::find(ctx, run).await.map(|found| found.map(Node::Run)),
         Target::Step(run, step) => find_step(ctx, run, step)
             .await
             .map(|found| found.map(Node::Step)),
@@ -114,17 +105,14 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
                 Err(error) => Some(Err(error)),
             }
         }
-        Target::Span(run, span) => {
-            let found = asking.services.runs().trace(&asking.actor, run).await;
-            match nullable(ctx, found.map(TraceObject::of))? {
-                Ok(trace) => trace.into_span(span).map(|span| Ok(Node::Span(span))),
-                Err(error) => Some(Err(error)),
-            }
-        }
-        Target::Wait(wait) => {
-            let found = asking.services.runs().wait(&asking.actor, wait).await;
-            nullable(ctx, found.map(|wait| Node::Wait(WaitObject(wait))))
-        }
+        Target::Span(run, span) => match trace::find(ctx, run).await? {
+            Ok(trace) => trace.into_span(span).map(|span| Ok(Node::Span(span))),
+            Err(error) => Some(Err(error)),
+        },
+        Target::Wait(wait) => load(ctx, wait)
+            .await
+            .transpose()
+            .map(|found| found.map(|wait| Node::Wait(WaitObject(wait)))),
     }
 }
 

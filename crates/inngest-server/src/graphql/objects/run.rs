@@ -9,12 +9,12 @@ use inngest_core::{
     run::{Run, RunStatus},
     wait::parse_correlation,
 };
-use inngest_services::Reason;
+use inngest_services::{Error as ServiceError, Reason};
 
 use crate::graphql::{
     asking::asking,
     connection::{self, Counted, EventPage, Page},
-    error::{bad_input, failed, nullable},
+    error::{bad_input, failed},
     ids::GlobalId,
     loaders::{AttemptsOf, ReasonsOf, StepsOf, VersionOf, load, load_many},
     objects::{
@@ -172,7 +172,10 @@ impl RunObject {
     /// Spans of this run.
     #[graphql(complexity = "20 + child_complexity")]
     async fn trace(&self, ctx: &Context<'_>) -> Result<TraceObject, Error> {
-        trace::of_run(ctx, self.0.id).await
+        match trace::find(ctx, self.0.id).await {
+            Some(found) => found,
+            None => Err(no_run(ctx, self.0.id)),
+        }
     }
 
     /// What started it.
@@ -332,16 +335,7 @@ impl RunObject {
     /// The run it repeats.
     #[graphql(complexity = "10 + child_complexity")]
     async fn rerun_of(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
-        let asking = asking(ctx);
-        nullable(
-            ctx,
-            asking
-                .services
-                .runs()
-                .get(&asking.actor, self.0.original?)
-                .await
-                .map(RunObject),
-        )
+        find(ctx, self.0.original?).await
     }
 }
 
@@ -359,26 +353,19 @@ async fn reasons(ctx: &Context<'_>, run: &Run) -> Option<Result<Arc<Vec<Reason>>
 
 /// The run with this id, null when it is missing or not the caller's to see.
 pub(crate) async fn find(ctx: &Context<'_>, id: RunId) -> Option<Result<RunObject, Error>> {
-    let asking = asking(ctx);
-    nullable(
-        ctx,
-        asking
-            .services
-            .runs()
-            .get(&asking.actor, id)
-            .await
-            .map(RunObject),
-    )
+    let found = load(ctx, id).await.transpose();
+    found.map(|found| found.map(RunObject))
 }
 
 /// Fails instead of answering null.
 pub(crate) async fn get(ctx: &Context<'_>, id: RunId) -> Result<RunObject, Error> {
-    let asking = asking(ctx);
-    asking
-        .services
-        .runs()
-        .get(&asking.actor, id)
-        .await
-        .map(RunObject)
-        .map_err(|error| failed(ctx, &error))
+    match find(ctx, id).await {
+        Some(found) => found,
+        None => Err(no_run(ctx, id)),
+    }
+}
+
+fn no_run(ctx: &Context<'_>, id: RunId) -> Error {
+    let (what, id) = ("run", id.to_string());
+    failed(ctx, &ServiceError::NotFound { what, id })
 }

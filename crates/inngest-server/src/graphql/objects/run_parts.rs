@@ -1,5 +1,7 @@
 //! The parts of a run: what started it, what it is doing, how it was skipped or cancelled, and counts.
 
+use std::collections::HashMap;
+
 use async_graphql::{ComplexObject, Context, Enum, Error, SimpleObject};
 
 use inngest_core::{
@@ -241,12 +243,10 @@ pub(crate) struct RunStatusCounts {
 }
 
 impl RunStatusCounts {
-    pub(crate) fn of(statuses: &[RunStatus]) -> Self {
-        let count = |wanted: RunStatus| {
-            Long(statuses.iter().filter(|status| **status == wanted).count() as u64)
-        };
+    pub(crate) fn of(counts: &HashMap<RunStatus, u64>) -> Self {
+        let count = |status: RunStatus| Long(counts.get(&status).copied().unwrap_or(0));
         Self {
-            total: Long(statuses.len() as u64),
+            total: Long(counts.values().sum()),
             queued: count(RunStatus::Queued),
             running: count(RunStatus::Running),
             completed: count(RunStatus::Completed),

@@ -10,10 +10,9 @@ use inngest_core::{
 };
 
 use crate::graphql::{
-    asking::asking,
-    error::nullable,
-    loaders::{RunsOf, load},
+    loaders::load,
     objects::{event::EventObject, function::FunctionObject, run::RunObject},
+    related::{BySlug, FirstRunOf},
     scalars::{CelExpression, DateTime, UrlText},
 };
 
@@ -154,15 +153,9 @@ impl WaitForEventStepDetails {
 impl InvokeStepDetails {
     /// Target, when it exists here.
     async fn function(&self, ctx: &Context<'_>) -> Option<Result<FunctionObject, Error>> {
-        let asking = asking(ctx);
-        let functions = asking.services.functions();
-        match functions
-            .find_by_slug(&asking.actor, &self.function_slug)
-            .await
-        {
-            Ok(found) => found.map(|function| Ok(FunctionObject(function))),
-            Err(error) => nullable(ctx, Err(error)),
-        }
+        let slug = BySlug(self.function_slug.clone());
+        let found = load(ctx, slug).await.transpose();
+        found.map(|found| found.map(FunctionObject))
     }
 
     /// Event that started the other run.
@@ -173,10 +166,8 @@ impl InvokeStepDetails {
     /// The other run, known as soon as it is queued.
     #[graphql(complexity = "10 + child_complexity")]
     async fn run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
-        match load(ctx, RunsOf(self.triggering)).await {
-            Ok(runs) => runs?.into_iter().next().map(|run| Ok(RunObject(run))),
-            Err(error) => Some(Err(error)),
-        }
+        let found = load(ctx, FirstRunOf(self.triggering)).await.transpose();
+        found.map(|found| found.map(RunObject))
     }
 
     /// Event that brought the result.

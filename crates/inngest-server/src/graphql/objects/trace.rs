@@ -13,9 +13,8 @@ use inngest_core::{
 use inngest_services::Trace;
 
 use crate::graphql::{
-    asking::asking,
     connection::{self, Counted, Page},
-    error::{bad_input, failed},
+    error::bad_input,
     ids,
     loaders::{StepsOf, load},
     objects::{
@@ -23,29 +22,26 @@ use crate::graphql::{
         run::{self, RunObject, millis},
         step::StepObject,
     },
+    related::TraceOf,
     scalars::{DateTime, Milliseconds},
 };
 
 /// Spans of one run as a flat list; parentSpanId gives the tree.
 pub(crate) struct TraceObject(Vec<TraceSpanObject>, RunId);
 
-/// The trace of a run.
-pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<TraceObject, Error> {
-    let asking = asking(ctx);
-    let trace = asking.services.runs().trace(&asking.actor, run).await;
-    trace
-        .map(TraceObject::of)
-        .map_err(|error| failed(ctx, &error))
+/// The trace of a run; null when the run is missing or not the caller's to see.
+pub(crate) async fn find(ctx: &Context<'_>, run: RunId) -> Option<Result<TraceObject, Error>> {
+    let found = load(ctx, TraceOf(run)).await.transpose();
+    found.map(|found| found.map(|trace| TraceObject::of(&trace)))
 }
 
 impl TraceObject {
-    pub(crate) fn of(trace: Trace) -> Self {
-        let Trace { run, spans } = trace;
-        let with_run = |span| TraceSpanObject {
-            run: run.clone(),
-            span,
+    fn of(trace: &Trace) -> Self {
+        let with_run = |span: &Span| TraceSpanObject {
+            run: trace.run.clone(),
+            span: span.clone(),
         };
-        Self(spans.into_iter().map(with_run).collect(), run.id)
+        Self(trace.spans.iter().map(with_run).collect(), trace.run.id)
     }
 
     /// One span.

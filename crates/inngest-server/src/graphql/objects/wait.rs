@@ -11,15 +11,15 @@ use inngest_core::{
 use inngest_services as services;
 
 use crate::graphql::{
-    asking::asking,
     connection::{Counted, Length, Page},
-    error::failed,
     ids::{self, GlobalId},
-    loaders::{RunsOf, StepsOf, load},
+    listed::{Total, WaitList},
+    loaders::{StepsOf, load},
     objects::{
         run::{self, RunObject},
         step::StepObject,
     },
+    related::{FirstRunOf, WaitsOf, answer},
     scalars::{CelExpression, DateTime},
 };
 
@@ -28,9 +28,7 @@ pub(crate) struct WaitObject(pub(crate) Wait);
 
 /// The open waits of a run, oldest first; rules that would cancel it are none.
 pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObject>, Error> {
-    let asking = asking(ctx);
-    let waits = asking.services.runs().waits_of(&asking.actor, run).await;
-    let waits = waits.map_err(|error| failed(ctx, &error))?;
+    let waits = load(ctx, WaitsOf(run)).await?.unwrap_or_default();
     Ok(waits.into_iter().map(WaitObject).collect())
 }
 
@@ -102,10 +100,8 @@ impl WaitObject {
         let step = self.0.step.as_ref();
         let step = step.filter(|_| self.0.kind == WaitKind::Invoke)?;
         let event = finish::invocation_id(self.0.run, step);
-        match load(ctx, RunsOf(event)).await {
-            Ok(runs) => runs?.into_iter().next().map(|run| Ok(RunObject(run))),
-            Err(error) => Some(Err(error)),
-        }
+        let found = load(ctx, FirstRunOf(event)).await.transpose();
+        found.map(|found| found.map(RunObject))
     }
 
     /// Since when.
@@ -137,7 +133,7 @@ impl WaitFilter {
     pub(crate) async fn list(
         self,
         ctx: &Context<'_>,
-        request: &PageRequest,
+        request: PageRequest,
     ) -> Result<Page<WaitObject, Counted>, Error> {
         let functions = self.function_ids.as_deref();
         let filter = services::WaitFilter {
@@ -148,11 +144,10 @@ impl WaitFilter {
             signal: self.signal,
             functions: functions.map(ids::parse_all::<FunctionId>).transpose()?,
         };
-        let asking = asking(ctx);
-        let runs = asking.services.runs();
-        let found = runs.list_waits(&asking.actor, &filter, request).await;
-        let found = found.map_err(|error| failed(ctx, &error))?;
-        Ok(Page::of(found, Counted(Length::Waits(filter)), WaitObject))
+        let backward = request.backward;
+        let found = answer(ctx, WaitList(filter.clone(), request)).await?;
+        let extra = Counted(Length::Total(Total::Waits(filter)));
+        Ok(Page::listed(found, backward, extra, WaitObject))
     }
 }
 

@@ -1,0 +1,271 @@
+//! Lists below the entries of another list: keys that differ in nothing but their parent are read together.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use async_graphql::dataloader::Loader;
+use futures_util::future::join_all;
+
+use inngest_core::{
+    app::{Function, FunctionVersion},
+    ids::{AppId, EventId, FunctionId},
+    page::{Count, Page, PageRequest},
+    run::Run,
+};
+use inngest_services::{Error as ServiceError, FunctionFilter, RunFilter};
+
+use crate::graphql::{
+    listed::{Listed, Read, RunList},
+    loaders::Batches,
+    related::Outcome,
+};
+
+/// A page of the functions of an app.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FunctionsOf(
+    pub(crate) AppId,
+    pub(crate) FunctionFilter,
+    pub(crate) PageRequest,
+);
+
+/// How many functions an app has.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FunctionCountOf(pub(crate) AppId, pub(crate) FunctionFilter);
+
+/// A page of the runs of a function.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FunctionRunsOf(pub(crate) FunctionId, pub(crate) RunList);
+
+/// How many runs a function has; with the text of a search, those that it finds.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FunctionRunCountOf(
+    pub(crate) FunctionId,
+    pub(crate) RunFilter,
+    pub(crate) Option<String>,
+);
+
+/// A page of the versions of a function.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct VersionsOf(pub(crate) FunctionId, pub(crate) PageRequest);
+
+/// How many versions a function has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct VersionCountOf(pub(crate) FunctionId);
+
+/// A page of the runs that an event started.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct EventRunsOf(pub(crate) EventId, pub(crate) PageRequest);
+
+impl EventRunsOf {
+    /// The first thousand, for whoever does not read on.
+    pub(crate) fn first_of_all(event: EventId) -> Self {
+        let request = PageRequest {
+            limit: 1_000,
+            backward: false,
+            from: None,
+            look_back: false,
+        };
+        Self(event, request)
+    }
+}
+
+/// How many runs an event started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EventRunCountOf(pub(crate) EventId);
+
+/// Reads each list once for all its parents.
+async fn read_each<K, L, P, T, F>(
+    keys: &[K],
+    split: impl Fn(&K) -> (L, P),
+    read: impl Fn(L, Vec<P>) -> F,
+) -> Read<K, T>
+where
+    K: Clone + Eq + Hash,
+    L: Clone + Eq + Hash,
+    P: Eq + Hash,
+    F: Future<Output = Result<HashMap<P, T>, ServiceError>>,
+{
+    let mut lists: HashMap<L, Vec<P>> = HashMap::new();
+    for key in keys {
+        let (list, parent) = split(key);
+        lists.entry(list).or_default().push(parent);
+    }
+    let (lists, parents): (Vec<L>, Vec<Vec<P>>) = lists.into_iter().unzip();
+    let reads = lists.iter().cloned().zip(parents);
+    let found = join_all(reads.map(|(list, parents)| read(list, parents))).await;
+    let mut found: HashMap<L, Outcome<HashMap<P, T>>> = lists
+        .into_iter()
+        .zip(found.into_iter().map(|found| found.map_err(Arc::new)))
+        .collect();
+    let mut outcomes = HashMap::with_capacity(keys.len());
+    for key in keys {
+        let (list, parent) = split(key);
+        let outcome = match found.get_mut(&list) {
+            Some(Ok(found)) => found.remove(&parent).map(Ok),
+            Some(Err(error)) => Some(Err(error.clone())),
+            None => None,
+        };
+        outcomes.extend(outcome.map(|outcome| (key.clone(), outcome)));
+    }
+    Ok(outcomes)
+}
+
+impl Loader<FunctionsOf> for Batches {
+    type Value = Outcome<Page<Function>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[FunctionsOf]) -> Read<FunctionsOf, Page<Function>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &FunctionsOf| ((key.1.clone(), key.2.clone()), key.0);
+        let read = |(filter, request), apps: Vec<AppId>| async move {
+            let functions = services.functions();
+            functions
+                .page_of_apps(actor, &filter, &apps, &request)
+                .await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<FunctionCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[FunctionCountOf]) -> Read<FunctionCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &FunctionCountOf| (key.1.clone(), key.0);
+        let read = |filter, apps: Vec<AppId>| async move {
+            services
+                .functions()
+                .count_of_apps(actor, &filter, &apps)
+                .await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<FunctionRunsOf> for Batches {
+    type Value = Outcome<Listed<Run>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[FunctionRunsOf]) -> Read<FunctionRunsOf, Listed<Run>> {
+        let split = |key: &FunctionRunsOf| (key.1.clone(), key.0);
+        let read = |list, functions: Vec<FunctionId>| self.runs_of_functions(list, functions);
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<FunctionRunCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[FunctionRunCountOf]) -> Read<FunctionRunCountOf, Count> {
+        let split = |key: &FunctionRunCountOf| ((key.1.clone(), key.2.clone()), key.0);
+        let read = |(filter, search), functions| self.run_counts(filter, search, functions);
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<VersionsOf> for Batches {
+    type Value = Outcome<Page<FunctionVersion>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[VersionsOf]) -> Read<VersionsOf, Page<FunctionVersion>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &VersionsOf| (key.1.clone(), key.0);
+        let read = |request, ids: Vec<FunctionId>| async move {
+            services
+                .functions()
+                .versions_of(actor, &ids, &request)
+                .await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<VersionCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[VersionCountOf]) -> Read<VersionCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |(), ids: Vec<FunctionId>| async move {
+            services.functions().count_versions_of(actor, &ids).await
+        };
+        read_each(keys, |key| ((), key.0), read).await
+    }
+}
+
+impl Loader<EventRunsOf> for Batches {
+    type Value = Outcome<Page<Run>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[EventRunsOf]) -> Read<EventRunsOf, Page<Run>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &EventRunsOf| (key.1.clone(), key.0);
+        let read = |request, ids: Vec<EventId>| async move {
+            services.runs().page_of_events(actor, &ids, &request).await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<EventRunCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[EventRunCountOf]) -> Read<EventRunCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |(), ids: Vec<EventId>| async move {
+            services.runs().count_of_events(actor, &ids).await
+        };
+        read_each(keys, |key| ((), key.0), read).await
+    }
+}
+
+impl Batches {
+    async fn runs_of_functions(
+        &self,
+        list: RunList,
+        functions: Vec<FunctionId>,
+    ) -> Result<HashMap<FunctionId, Listed<Run>>, ServiceError> {
+        let runs = self.0.services.runs();
+        if list.search.is_none() {
+            let filter = self.at_present(list.filter);
+            let (direction, request) = (list.direction, &list.request);
+            let pages =
+                runs.list_of_functions(&self.0.actor, &filter, &functions, direction, request);
+            let pages = pages.await?.into_iter();
+            return Ok(pages.map(|(id, page)| (id, (page, None))).collect());
+        }
+        // A search goes through the list of one function; each of them has a budget of its own, and all of them the time of the operation.
+        let mut found = HashMap::with_capacity(functions.len());
+        for function in functions {
+            let mut own = list.clone();
+            own.filter.functions = Some(vec![function]);
+            found.insert(function, self.list_runs(own).await?);
+        }
+        Ok(found)
+    }
+
+    async fn run_counts(
+        &self,
+        filter: RunFilter,
+        search: Option<String>,
+        functions: Vec<FunctionId>,
+    ) -> Result<HashMap<FunctionId, Count>, ServiceError> {
+        let (runs, actor) = (self.0.services.runs(), &self.0.actor);
+        let filter = self.at_present(filter);
+        let Some(text) = search else {
+            return runs.count_of_functions(actor, &filter, &functions).await;
+        };
+        let mut found = HashMap::with_capacity(functions.len());
+        for function in functions {
+            let own = RunFilter {
+                functions: Some(vec![function]),
+                ..filter.clone()
+            };
+            found.insert(function, runs.count_found(actor, &own, &text).await?);
+        }
+        Ok(found)
+    }
+}

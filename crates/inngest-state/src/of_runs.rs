@@ -1,0 +1,186 @@
+//! What several runs have that go on, and what else is read for many rows at once.
+
+use std::collections::HashMap;
+
+use inngest_core::{
+    app::Function,
+    ids::{EnvId, EventId, RunId, StepId, WaitId},
+    job::Work,
+    run::StepKind,
+    wait::Wait,
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, Statement, Value,
+};
+use uuid::Uuid;
+
+use crate::{
+    Error, Store,
+    entity::{function, step, wait, work},
+    rows::{run_uuid, ulid_of},
+    sql::tuples,
+    write::get,
+};
+
+/// What a step is called and what sort it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepHead {
+    /// Its run.
+    pub run: RunId,
+    /// Its id.
+    pub step: StepId,
+    /// Its display name.
+    pub name: String,
+    /// What sort of step.
+    pub kind: StepKind,
+}
+
+#[derive(FromQueryResult)]
+struct HeadRow {
+    run_id: Uuid,
+    step_id: String,
+    name: String,
+    kind: i16,
+}
+
+impl TryFrom<HeadRow> for StepHead {
+    type Error = Error;
+
+    fn try_from(row: HeadRow) -> Result<Self, Error> {
+        let bad = |column| Error::BadRow {
+            table: "steps",
+            id: row.run_id.to_string(),
+            column,
+        };
+        Ok(Self {
+            run: RunId::from_raw(ulid_of(row.run_id)),
+            step: StepId::parse(&row.step_id).map_err(|_| bad("step_id"))?,
+            kind: StepKind::from_code(row.kind).ok_or_else(|| bad("kind"))?,
+            name: row.name,
+        })
+    }
+}
+
+impl Store {
+    /// The names of all steps of these runs, without what they ended with.
+    pub async fn step_heads_of_runs(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<Vec<StepHead>, Error> {
+        let rows: Vec<HeadRow> = step::Entity::find()
+            .select_only()
+            .column(step::Column::RunId)
+            .column(step::Column::StepId)
+            .column(step::Column::Name)
+            .column(step::Column::Kind)
+            .filter(step::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(step::Column::EnvId.eq(env.raw()))
+            .into_model()
+            .all(self.reader())
+            .await
+            .map_err(Error::on("steps"))?;
+        rows.into_iter().map(StepHead::try_from).collect()
+    }
+
+    /// Outstanding work of these runs, soonest first.
+    pub async fn work_of_runs(&self, env: EnvId, runs: &[RunId]) -> Result<Vec<Work>, Error> {
+        let rows = work::Entity::find()
+            .filter(work::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(work::Column::EnvId.eq(env.raw()))
+            .order_by_asc(work::Column::DueAt)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("work"))?;
+        rows.into_iter().map(Work::try_from).collect()
+    }
+
+    /// Open waits of these runs.
+    pub async fn waits_of_runs(&self, env: EnvId, runs: &[RunId]) -> Result<Vec<Wait>, Error> {
+        let rows = wait::Entity::find()
+            .filter(wait::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("waits"))?;
+        rows.into_iter().map(Wait::try_from).collect()
+    }
+
+    /// Open waits by id, in any order; unknown and foreign ids are left out.
+    pub async fn find_waits(&self, env: EnvId, ids: &[WaitId]) -> Result<Vec<Wait>, Error> {
+        let rows = wait::Entity::find()
+            .filter(wait::Column::Id.is_in(ids.iter().map(|id| id.raw())))
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("waits"))?;
+        rows.into_iter().map(Wait::try_from).collect()
+    }
+
+    /// The function of each of these slugs, one that is not archived first.
+    pub async fn find_functions_by_slugs(
+        &self,
+        env: EnvId,
+        slugs: &[String],
+    ) -> Result<Vec<Function>, Error> {
+        let rows = function::Entity::find()
+            .filter(function::Column::EnvId.eq(env.raw()))
+            .filter(function::Column::Slug.is_in(slugs.iter().map(String::as_str)))
+            .all(self.reader())
+            .await
+            .map_err(Error::on("functions"))?;
+        let mut newest: HashMap<String, function::Model> = HashMap::new();
+        let age = |row: &function::Model| (row.archived_at.is_none(), row.updated_at);
+        for row in rows {
+            match newest.get(&row.slug) {
+                Some(known) if age(known) >= age(&row) => {}
+                _ => drop(newest.insert(row.slug.clone(), row)),
+            }
+        }
+        newest.into_values().map(Function::try_from).collect()
+    }
+
+    /// The first and the last event of each of these names that are stored; a name without any is left out. Costs two looks into an index for
+    /// each, however many events there are.
+    pub async fn first_and_last_events(
+        &self,
+        env: EnvId,
+        names: &[String],
+    ) -> Result<Vec<(String, EventId, EventId)>, Error> {
+        let Some(last) = names.last() else {
+            return Ok(Vec::new());
+        };
+        let conn = self.reader();
+        let size = names.len().next_power_of_two();
+        let own =
+            "FROM events e WHERE e.env_id = given.column2 AND e.name = given.column1 ORDER BY e.id";
+        let sql = format!(
+            "SELECT given.column1 AS name, (SELECT e.id {own} LIMIT 1) AS first, (SELECT e.id {own} DESC LIMIT 1) AS last \
+             FROM (VALUES {}) AS given",
+            tuples(conn.get_database_backend(), size, 2)
+        );
+        // Padded with the last name, so that few distinct statements exist; what is found for it again is left out.
+        let padded = names.iter().chain(std::iter::repeat(last)).take(size);
+        let values = padded.flat_map(|name| [Value::from(name.as_str()), env.raw().into()]);
+        let statement = Statement::from_sql_and_values(
+            conn.get_database_backend(),
+            sql,
+            values.collect::<Vec<_>>(),
+        );
+        let rows = conn
+            .query_all_raw(statement)
+            .await
+            .map_err(Error::on("events"))?;
+        let id = |raw: Uuid| EventId::from_raw(ulid_of(raw));
+        let mut found = Vec::with_capacity(names.len());
+        for row in rows.iter().take(names.len()) {
+            let (first, last): (Option<Uuid>, Option<Uuid>) =
+                (get(row, "events", "first")?, get(row, "events", "last")?);
+            if let (Some(first), Some(last)) = (first, last) {
+                found.push((get(row, "events", "name")?, id(first), id(last)));
+            }
+        }
+        Ok(found)
+    }
+}
