@@ -29,6 +29,8 @@ mod error;
 mod events;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+#[cfg(any(test, feature = "test-util"))]
+pub mod fill;
 mod history;
 #[cfg(feature = "test-util")]
 mod house;
@@ -78,6 +80,8 @@ mod open_tests;
 mod pages_tests;
 #[cfg(test)]
 mod partitions_tests;
+#[cfg(test)]
+mod plans_tests;
 #[cfg(test)]
 mod pool_tests;
 #[cfg(test)]

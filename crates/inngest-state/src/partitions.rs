@@ -52,7 +52,7 @@ pub(crate) const FAILED_ATTEMPTS: Partitioned = Partitioned {
     column: "run_id",
     storage: "",
 };
-const ALL: [&Partitioned; 4] = [&EVENTS, &RUNS, &STEPS, &FAILED_ATTEMPTS];
+pub(crate) const ALL: [&Partitioned; 4] = [&EVENTS, &RUNS, &STEPS, &FAILED_ATTEMPTS];
 
 /// A partition that holds a range of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +67,10 @@ pub(crate) struct Partition {
 
 /// One week, from Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Week(Timestamp);
+pub(crate) struct Week(Timestamp);
 
 impl Week {
-    fn of(time: Timestamp) -> Self {
+    pub(crate) fn of(time: Timestamp) -> Self {
         let since = time.since(Timestamp::from_millis(0).plus(MONDAY));
         let weeks = since.as_millis() / WEEK.as_millis();
         let start = MONDAY + WEEK * u32::try_from(weeks).unwrap_or(u32::MAX);
@@ -81,7 +81,7 @@ impl Week {
         Self(self.0.plus(WEEK))
     }
 
-    fn range(self) -> (Uuid, Uuid) {
+    pub(crate) fn range(self) -> (Uuid, Uuid) {
         (first_id(self.0), first_id(self.next().0))
     }
 }
