@@ -89,8 +89,8 @@ pub use requests::RequestKey;
 pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use rollups::{
-    CountSeries, Counts, Flow, GroupBy, Latencies, LatencySeries, MetricRange, MetricScope,
-    Metrics, RunTotals, SeriesKey,
+    CountSeries, Counts, Flow, GroupBy, Latencies, LatencySeries, LevelSeries, Levels, MetricRange,
+    MetricScope, Metrics, RunTotals, SeriesKey,
 };
 pub use runs::Runs;
 pub use search::{Found, Scan};
@@ -208,8 +208,12 @@ impl Services {
         })))
     }
 
-    /// Keeps the schedule filled until `stop`, and the tables tidy. Any number of processes may do it; one at least has to.
+    /// Keeps the schedule filled until `stop`, and samples how full it is. Any number of processes may do it; one at least has to.
     pub fn keep_filled(&self, stop: CancellationToken) {
+        let (engine, sampling) = (self.0.clone(), stop.clone());
+        self.0
+            .tracker
+            .spawn(async move { engine.keep_levels(sampling).await });
         let engine = self.0.clone();
         self.0
             .tracker

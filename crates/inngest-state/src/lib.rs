@@ -71,6 +71,8 @@ mod history_tests;
 #[cfg(test)]
 mod keys_tests;
 #[cfg(test)]
+mod levels_tests;
+#[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
 mod migrate_tests;
@@ -132,7 +134,7 @@ pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pool::{PoolStats, PoolUse};
 pub use requests::NewRequest;
 pub use retention::{Expired, Keeping, Turn};
-pub use rollup::{GroupedBy, Rolled, RollupGroup, RollupQuery};
+pub use rollup::{GroupedBy, LevelSample, Rolled, RollupGroup, RollupQuery};
 pub use runs::LoadedRun;
 pub use secrets::SealedSecret;
 

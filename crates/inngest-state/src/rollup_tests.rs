@@ -21,7 +21,7 @@ use crate::{
 const DAY: i64 = 86_400_000;
 
 /// Adds up all that there is; how many rows of the change log that were.
-async fn roll(store: &Store) -> usize {
+pub(crate) async fn roll(store: &Store) -> usize {
     settled(store).await;
     let mut rows = 0;
     loop {
@@ -33,7 +33,7 @@ async fn roll(store: &Store) -> usize {
     }
 }
 
-fn query(env: EnvId, width: Width) -> RollupQuery {
+pub(crate) fn query(env: EnvId, width: Width) -> RollupQuery {
     let from = Width::Day.floor(NOW);
     RollupQuery {
         env,
@@ -48,7 +48,7 @@ fn query(env: EnvId, width: Width) -> RollupQuery {
 }
 
 /// How much was counted in all in the day of the tests, over buckets of this width.
-async fn sum(store: &Store, query: &RollupQuery, counter: Counter) -> u64 {
+pub(crate) async fn sum(store: &Store, query: &RollupQuery, counter: Counter) -> u64 {
     let found = store
         .rolled_counts(query, &RollupGroup::Together, &[counter])
         .await
@@ -329,12 +329,17 @@ async fn latencies_are_measured_and_added_up() {
     .await;
 }
 
-fn function(number: u128) -> FunctionId {
+pub(crate) fn function(number: u128) -> FunctionId {
     FunctionId::from_raw(Uuid::from_u128(number))
 }
 
 /// So many runs of a function.
-async fn queue(store: &Store, env: EnvId, function: FunctionId, numbers: std::ops::Range<u64>) {
+pub(crate) async fn queue(
+    store: &Store,
+    env: EnvId,
+    function: FunctionId,
+    numbers: std::ops::Range<u64>,
+) {
     let run = |number| NewRun {
         env,
         function,
@@ -351,7 +356,7 @@ async fn queue(store: &Store, env: EnvId, function: FunctionId, numbers: std::op
     }
 }
 
-async fn insert_function(store: &Store, env: EnvId, id: FunctionId, app: AppId) {
+pub(crate) async fn insert_function(store: &Store, env: EnvId, id: FunctionId, app: AppId) {
     let literal = |id: Uuid| match store.kind() {
         "postgres" => format!("'{id}'"),
         _ => format!("X'{}'", id.simple()),

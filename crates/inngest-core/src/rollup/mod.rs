@@ -69,6 +69,20 @@ pub enum Latency {
     EndToEnd = 4,
 }
 
+/// How full the schedule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Jobs that are due and wait.
+    Backlog,
+    /// Jobs that a worker holds.
+    Executing,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Self; 2] = [Self::Backlog, Self::Executing];
+}
+
 impl Counter {
     /// Everything that is counted, by number.
     pub const ALL: [Self; 13] = [

@@ -8,7 +8,7 @@ use inngest_core::{
     run::RunStatus,
     time::Timestamp,
 };
-use inngest_state::{Commit, RequestMade, RunChange};
+use inngest_state::{Commit, LevelSample, RequestMade, RunChange};
 use serde_json::{Value, json};
 
 use crate::{
@@ -229,6 +229,49 @@ async fn latencies_are_told_with_percentiles_and_nothing_where_nothing_was_measu
         (&none["count"], &none["p50Ms"], &none["maxMs"]),
         (&json!(0), &Value::Null, &Value::Null)
     );
+}
+
+#[tokio::test]
+async fn levels_are_told_where_somebody_looked() {
+    let server = with_functions(2).await;
+    let query = "{ environment { functions(first: 2) { nodes { functionId } } } }";
+    let found = server.query(query, json!({})).await;
+    let nodes = &found["environment"]["functions"]["nodes"];
+    let sample = |place: usize, levels| LevelSample {
+        function: nodes[place]["functionId"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap(),
+        levels,
+    };
+    let samples = [sample(0, [5, 1]), sample(1, [2, 3])];
+    let store = server.services.store();
+    let now = Timestamp::from_millis(NOW);
+    store.store_levels(now, &samples).await.unwrap();
+    let hour = last(HOUR);
+    let query = format!(
+        "{{ environment {{ metrics {{
+            all: gauge({hour}, kind: BACKLOG) {{ key points {{ value }} }}
+            each: gauge({hour}, kind: EXECUTING, groupBy: FUNCTION) {{ label points {{ value }} }}
+            other: gauge({hour}, kind: EXECUTING, groupBy: APP) {{ label }} }}
+          functions(first: 2) {{ nodes {{ metrics {{ gauge({hour}, kind: BACKLOG) {{ points {{ value }} }} }} }} }} }} }}"
+    );
+    let answer = server
+        .post("/graphql", &json!({"query": query}))
+        .await
+        .json();
+    let error = &answer["errors"][0]["extensions"];
+    assert_eq!(error["reason"], "levels_are_by_function", "{answer}");
+    let environment = &answer["data"]["environment"];
+    let metrics = &environment["metrics"];
+    let points = metrics["all"][0]["points"].as_array().unwrap();
+    assert_eq!((points.len(), &points[0]["value"]), (61, &Value::Null));
+    assert_eq!(points[60]["value"], json!(7.0));
+    assert_eq!(keys(&metrics["each"]), ["Function 1", "Function 0"]);
+    assert_eq!(metrics["each"][0]["points"][60]["value"], json!(3.0));
+    let of_function = &environment["functions"]["nodes"][1]["metrics"]["gauge"];
+    assert_eq!(of_function["points"][60]["value"], json!(2.0));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 //! question takes the same few statements for an hour and a year, for one function and a thousand.
 
 mod keep;
+mod levels;
+mod sample;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,9 @@ use uuid::Uuid;
 use crate::{Error, engine::Shared, lists::bounded};
 
 pub(crate) use keep::{Rolling, roll_up};
+pub use levels::{LevelSeries, Levels};
+#[cfg(feature = "test-util")]
+pub(crate) use sample::Sampler;
 
 /// Series of a group, unless a number is given.
 const TOP: u32 = 10;

@@ -38,7 +38,7 @@ use inngest_state::{Place, RunFilter, Store, StoreSettings, testing::TestDatabas
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use crate::{Mode, Parts, Programs, ServiceSettings, Services};
+use crate::{Mode, Parts, Programs, ServiceSettings, Services, rollups::Sampler};
 
 pub use app::{Answer, App, Call, Gate};
 pub use script::{Flow, Script, step_run};
@@ -397,6 +397,15 @@ impl Fixture {
             .refill_once()
             .await
             .expect("the schedule can be filled");
+    }
+
+    /// Samples how full the schedule is, as the server does every ten seconds.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn sample(&self) {
+        let sampled = self.services().0.sample(&mut Sampler::new()).await;
+        sampled.expect("the database answers");
     }
 
     /// Forgets everything that is not in the database, as a restart does: cached runs and functions, the whole schedule, all leases.

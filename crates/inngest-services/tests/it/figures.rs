@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use inngest_core::{
     access::{Actor, Scope},
     ids::{DEFAULT_ENV, DEFAULT_ORG, FunctionId},
-    rollup::Latency,
+    rollup::{Latency, Level},
     time::Timestamp,
 };
 use inngest_services::{
@@ -279,4 +279,53 @@ async fn ticks_end_with_the_right_to_see_and_leave_nothing_out_between_them() {
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.code(), "credential_expired");
     assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn schedule_is_sampled_while_it_has_something() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let _app = app(&fixture, &services).await;
+    let before = services.store().statements();
+    fixture.sample().await;
+    assert_eq!(services.store().statements(), before);
+    let level = async |level| {
+        let actor = Actor::dev();
+        let metrics = services.metrics();
+        let levels = metrics.levels(&actor, level, range(), GroupBy::Function, None, None);
+        let levels = levels.await.unwrap().series;
+        levels
+            .iter()
+            .map(|series| series.points.iter().flatten().copied().max())
+            .collect::<Vec<_>>()
+    };
+    for name in ["go/bad", "go/bad", "go/slow"] {
+        fixture.send(name, json!({})).await;
+    }
+    fixture.sample().await;
+    assert_eq!(level(Level::Backlog).await, [Some(2), Some(1)]);
+    let leases = fixture.lease(3).await;
+    // Another process has just done it.
+    fixture.sample().await;
+    assert_eq!(level(Level::Executing).await, Vec::new());
+    fixture.advance(Duration::from_secs(10)).await;
+    fixture.sample().await;
+    assert_eq!(level(Level::Executing).await, [Some(2), Some(1)]);
+    for lease in leases {
+        let verdict = fixture.handle(lease.clone()).await;
+        fixture.settle_lease(lease, verdict).await;
+    }
+    fixture.settle().await;
+    let by_app = services
+        .metrics()
+        .levels(
+            &Actor::dev(),
+            Level::Backlog,
+            range(),
+            GroupBy::App,
+            None,
+            None,
+        )
+        .await;
+    assert_eq!(by_app.unwrap_err().code(), "levels_are_by_function");
 }

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "test-util")]
 mod check;
+mod levels;
 mod read;
 mod store;
 
@@ -20,6 +21,7 @@ use inngest_core::{
 
 use crate::commit::{Commit, NewEvent, NewRun};
 
+pub use levels::LevelSample;
 pub use read::{GroupedBy, RollupGroup, RollupQuery};
 pub use store::Rolled;
 
@@ -139,7 +141,11 @@ fn latency_column(latency: Latency) -> &'static str {
     }
 }
 
+fn counter_columns() -> impl Iterator<Item = &'static str> {
+    Counter::ALL.into_iter().map(counter_column)
+}
+
+/// The columns of figures that are added up.
 fn columns() -> impl Iterator<Item = &'static str> {
-    let counters = Counter::ALL.into_iter().map(counter_column);
-    counters.chain(Latency::ALL.into_iter().map(latency_column))
+    counter_columns().chain(Latency::ALL.into_iter().map(latency_column))
 }

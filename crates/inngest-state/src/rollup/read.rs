@@ -55,7 +55,7 @@ pub enum RollupGroup {
 }
 
 impl GroupedBy {
-    fn column(self) -> &'static str {
+    pub(super) fn column(self) -> &'static str {
         match self {
             Self::Function => "r.function_id",
             Self::App => "f.app_id",
@@ -64,12 +64,16 @@ impl GroupedBy {
 }
 
 /// A statement under construction.
-struct Sql {
+pub(super) struct Sql {
     text: String,
     values: Vec<Value>,
 }
 
 impl Sql {
+    pub(super) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     fn bind(&mut self, value: Value) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
@@ -82,7 +86,7 @@ impl Sql {
             true => " AND 1 = 0".to_owned(),
             false => format!(" AND {column} IN ({})", list.join(", ")),
         };
-        self.text.push_str(&condition);
+        self.push(&condition);
     }
 }
 
@@ -92,7 +96,7 @@ impl RollupQuery {
     }
 
     /// `SELECT columns FROM … WHERE …` for rows of functions, or for those of the whole environment.
-    fn select(&self, columns: &str, of_functions: bool, with_apps: bool) -> Sql {
+    pub(super) fn select(&self, columns: &str, of_functions: bool, with_apps: bool) -> Sql {
         let join = match with_apps || self.apps.is_some() {
             true => " JOIN functions f ON f.id = r.function_id AND f.env_id = r.env_id",
             false => "",
@@ -106,7 +110,7 @@ impl RollupQuery {
         let (from, until) = (sql.bind(ms(self.span.from)), sql.bind(ms(self.span.until)));
         let nobody = sql.bind(Uuid::nil().into());
         let sign = if of_functions { "<>" } else { "=" };
-        sql.text.push_str(&format!(
+        sql.push(&format!(
             " r.env_id = {env} AND r.width = {width} AND r.start >= {from} AND r.start < {until} AND r.function_id {sign} {nobody}"
         ));
         if let Some(functions) = &self.functions {
@@ -119,7 +123,11 @@ impl RollupQuery {
     }
 
     /// The statement for a group, with the expression of its id.
-    fn select_group(&self, columns: &str, group: &RollupGroup) -> (Sql, Option<&'static str>) {
+    pub(super) fn select_group(
+        &self,
+        columns: &str,
+        group: &RollupGroup,
+    ) -> (Sql, Option<&'static str>) {
         match group {
             RollupGroup::Together => (self.select(columns, self.is_narrowed(), false), None),
             RollupGroup::Each(by, ids) => {
@@ -146,7 +154,7 @@ impl Store {
         let columns = format!("r.start, {}", sums(counters));
         let (mut sql, id) = query.select_group(&columns, group);
         let id_first = id.map_or_else(String::new, |id| format!("{id}, "));
-        sql.text.push_str(&format!(" GROUP BY {id_first}r.start"));
+        sql.push(&format!(" GROUP BY {id_first}r.start"));
         let read = |row: &QueryResult| {
             Ok((
                 group_id(row, id)?,
@@ -173,7 +181,7 @@ impl Store {
         let sum = format!("SUM(r.{})", all.join(" + r."));
         let columns = format!("{id} AS id");
         let mut sql = query.select(&columns, true, by == GroupedBy::App);
-        sql.text.push_str(&format!(
+        sql.push(&format!(
             " GROUP BY {id} HAVING {sum} > 0 ORDER BY {sum} DESC, {id} LIMIT {most}"
         ));
         let read = |row: &QueryResult| group_id(row, Some(id));
@@ -195,7 +203,7 @@ impl Store {
             "r.function_id AS id, CAST({ended} AS bigint) AS c0, CAST({failed} AS bigint) AS c1"
         );
         let mut sql = query.select(&columns, true, false);
-        sql.text.push_str(&format!(
+        sql.push(&format!(
             " GROUP BY r.function_id HAVING {failed} > 0 ORDER BY {failed} * 1.0 / {ended} DESC, {failed} DESC, r.function_id LIMIT {most}"
         ));
         let read = |row: &QueryResult| {
@@ -218,8 +226,7 @@ impl Store {
         let column = latency_column(latency);
         let (mut sql, id) = query.select_group(&format!("r.start, r.{column} AS sketch"), group);
         let limit = MOST_SKETCHES + 1;
-        sql.text
-            .push_str(&format!(" AND r.{column} IS NOT NULL LIMIT {limit}"));
+        sql.push(&format!(" AND r.{column} IS NOT NULL LIMIT {limit}"));
         let rows = self.rollup_rows(sql).await?;
         if rows.len() > MOST_SKETCHES {
             return Ok(None);
@@ -233,7 +240,7 @@ impl Store {
         Ok(Some(found))
     }
 
-    async fn rollup_rows(&self, sql: Sql) -> Result<Vec<QueryResult>, Error> {
+    pub(super) async fn rollup_rows(&self, sql: Sql) -> Result<Vec<QueryResult>, Error> {
         let conn = self.reader();
         let statement =
             Statement::from_sql_and_values(conn.get_database_backend(), sql.text, sql.values);
@@ -262,7 +269,7 @@ fn count(row: &QueryResult, place: usize) -> Result<u64, Error> {
     Ok(count.unsigned_abs())
 }
 
-fn group_id(row: &QueryResult, id: Option<&str>) -> Result<Uuid, Error> {
+pub(super) fn group_id(row: &QueryResult, id: Option<&str>) -> Result<Uuid, Error> {
     match id {
         Some(_) => get(row, TABLE, "id"),
         None => Ok(Uuid::nil()),

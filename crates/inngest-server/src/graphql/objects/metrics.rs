@@ -4,9 +4,11 @@ use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
 
 use inngest_core::{
     ids::{AppId, FunctionId},
-    rollup::{Latency, Width},
+    rollup::{Latency, Level, Width},
 };
-use inngest_services::{Counts, Flow, GroupBy, Latencies, MetricRange, MetricScope, RunTotals};
+use inngest_services::{
+    Counts, Flow, GroupBy, Latencies, Levels, MetricRange, MetricScope, RunTotals,
+};
 
 use crate::graphql::{
     asking::asking,
@@ -100,6 +102,16 @@ pub(crate) enum LatencyKind {
     EndToEnd,
 }
 
+/// Which level is measured.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "Level")]
+pub(crate) enum GaugeKind {
+    /// Items due now.
+    Backlog,
+    /// Items under way.
+    Executing,
+}
+
 /// Which transition of runs is counted.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunFlow {
@@ -182,7 +194,9 @@ impl Asked {
         let (range, group, top) = (self.range, self.group, self.top);
         let found = metrics.counts(&asking.actor, flow, range, group, self.scope, top);
         let Counts { span, series } = found.await.map_err(|error| failed(ctx, &error))?;
-        let series = series.into_iter().map(|series| TimeSeries { span, series });
+        let series = series
+            .into_iter()
+            .map(|series| TimeSeries::of_counts(span, series));
         Ok(series.collect())
     }
 
@@ -199,6 +213,23 @@ impl Asked {
         let series = series
             .into_iter()
             .map(|series| LatencySeriesObject { span, series });
+        Ok(series.collect())
+    }
+
+    async fn levels(
+        self,
+        ctx: &Context<'_>,
+        kind: GaugeKind,
+        function: Option<FunctionId>,
+    ) -> Result<Vec<TimeSeries>, Error> {
+        let asking = asking(ctx);
+        let metrics = asking.services.metrics();
+        let (range, group, top) = (self.range, self.group, self.top);
+        let found = metrics.levels(&asking.actor, kind.into(), range, group, function, top);
+        let Levels { span, series } = found.await.map_err(|error| failed(ctx, &error))?;
+        let series = series
+            .into_iter()
+            .map(|series| TimeSeries::of_levels(span, series));
         Ok(series.collect())
     }
 
@@ -329,6 +360,25 @@ impl EnvironmentMetrics {
         Some(asked.counts(ctx, Flow::Requests).await)
     }
 
+    /// Levels: the most of each bucket, sampled every ten seconds. Null where nothing was due or under way.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn gauge(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Over which time; at most 1,000 buckets.")] range: TimeRange,
+        #[graphql(desc = "Width of the buckets; chosen by the length of the range when omitted.")]
+        bucket: Option<MetricBucket>,
+        #[graphql(desc = "Which level.")] kind: GaugeKind,
+        #[graphql(
+            desc = "NONE or FUNCTION, which has no series for all others; NONE when omitted."
+        )]
+        group_by: Option<MetricGroupBy>,
+        #[graphql(desc = "Most series of a group, 1 to 50; 10 when omitted.")] top: Option<i32>,
+    ) -> Option<Result<Vec<TimeSeries>, Error>> {
+        let asked = Asked::of(&range, bucket).by(group_by, top);
+        Some(asked.levels(ctx, kind, None).await)
+    }
+
     /// Events per bucket, without those that the server produced.
     #[graphql(complexity = "100 + child_complexity")]
     async fn events(
@@ -414,6 +464,23 @@ impl FunctionMetrics {
     ) -> Option<Result<LatencySeriesObject, Error>> {
         let asked = Asked::of(&range, bucket).over(self.scope());
         match asked.latencies(ctx, kind).await {
+            Ok(series) => series.into_iter().next().map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Levels: the most of each bucket, sampled every ten seconds. Null where nothing was due or under way.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn gauge(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Over which time; at most 1,000 buckets.")] range: TimeRange,
+        #[graphql(desc = "Width of the buckets; chosen by the length of the range when omitted.")]
+        bucket: Option<MetricBucket>,
+        #[graphql(desc = "Which level.")] kind: GaugeKind,
+    ) -> Option<Result<TimeSeries, Error>> {
+        let asked = Asked::of(&range, bucket);
+        match asked.levels(ctx, kind, Some(self.0)).await {
             Ok(series) => series.into_iter().next().map(Ok),
             Err(error) => Some(Err(error)),
         }

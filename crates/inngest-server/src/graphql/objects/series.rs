@@ -7,7 +7,7 @@ use inngest_core::{
     rollup::{Sketch, Span},
     time::Timestamp,
 };
-use inngest_services::{CountSeries, FunctionTick, LatencySeries, SeriesKey};
+use inngest_services::{CountSeries, FunctionTick, LatencySeries, LevelSeries, SeriesKey};
 
 use crate::graphql::{
     error::bad_input,
@@ -102,10 +102,29 @@ async fn label_of(ctx: &Context<'_>, key: SeriesKey) -> Result<String, Error> {
     Ok(name.unwrap_or_else(|| key_text(key)))
 }
 
-/// Counts of one series.
+/// Counts or levels of one series.
 pub(crate) struct TimeSeries {
-    pub(crate) span: Span,
-    pub(crate) series: CountSeries,
+    span: Span,
+    key: SeriesKey,
+    points: Vec<Option<u64>>,
+}
+
+impl TimeSeries {
+    pub(crate) fn of_counts(span: Span, series: CountSeries) -> Self {
+        Self {
+            span,
+            key: series.key,
+            points: series.points.into_iter().map(Some).collect(),
+        }
+    }
+
+    pub(crate) fn of_levels(span: Span, series: LevelSeries) -> Self {
+        Self {
+            span,
+            key: series.key,
+            points: series.points,
+        }
+    }
 }
 
 /// Values over time; buckets without data have value 0 or null.
@@ -113,17 +132,17 @@ pub(crate) struct TimeSeries {
 impl TimeSeries {
     /// Name of the series: total, other, a status, or a global id.
     async fn key(&self) -> String {
-        key_text(self.series.key)
+        key_text(self.key)
     }
 
     /// Name for a human.
     async fn label(&self, ctx: &Context<'_>) -> Result<String, Error> {
-        label_of(ctx, self.series.key).await
+        label_of(ctx, self.key).await
     }
 
     /// Function or app of the series.
     async fn node(&self, ctx: &Context<'_>) -> Option<Result<Node, Error>> {
-        node_of(ctx, self.series.key).await
+        node_of(ctx, self.key).await
     }
 
     /// Width of the buckets.
@@ -133,17 +152,17 @@ impl TimeSeries {
 
     /// Points by time.
     async fn points(&self) -> Vec<TimeSeriesPoint> {
-        let point = |(at, value): (Timestamp, &u64)| TimeSeriesPoint {
+        let point = |(at, value): (Timestamp, &Option<u64>)| TimeSeriesPoint {
             at: DateTime(at),
-            value: Some(*value as f64),
+            value: value.map(|value| value as f64),
         };
-        let starts = self.span.starts();
-        starts.zip(&self.series.points).map(point).collect()
+        self.span.starts().zip(&self.points).map(point).collect()
     }
 
     /// Sum over all points.
     async fn total(&self) -> f64 {
-        self.series.points.iter().map(|count| *count as f64).sum()
+        let values = self.points.iter().flatten();
+        values.map(|value| *value as f64).sum()
     }
 }
 

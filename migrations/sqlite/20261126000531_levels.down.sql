@@ -1,0 +1,2 @@
+ALTER TABLE rollups DROP COLUMN executing;
+ALTER TABLE rollups DROP COLUMN backlog;
