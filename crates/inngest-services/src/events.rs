@@ -76,6 +76,9 @@ impl Events<'_> {
         key: Option<RequestKey>,
     ) -> Result<Vec<EventId>, Error> {
         actor.require(Scope::EventsSend)?;
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
         let engine = self.0;
         if let Some(result) = engine.find_answer(actor, key).await? {
             return engine

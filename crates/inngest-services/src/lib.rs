@@ -48,6 +48,7 @@ pub mod testing;
 mod time;
 mod trace_context;
 mod traces;
+mod views;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -98,6 +99,7 @@ pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
 pub use trace_context::continue_from;
 pub use traces::Trace;
+pub use views::{EventQuery, FunctionView, Invocation, RunQuery, RunView, Started};
 
 /// All services. A cheap handle.
 #[derive(Clone)]

@@ -157,4 +157,17 @@ impl StepRecord {
         let error = memo.member("error")?;
         (memo.members().count() == 1).then_some(error)
     }
+
+    /// The result of a step that has one: what its memo holds as `data` and nothing else, or the whole memo. Of a wait that nothing
+    /// ended in time it is null.
+    pub fn output(&self) -> Option<Json> {
+        let has_result = match self.status {
+            StepStatus::Completed => true,
+            StepStatus::TimedOut => self.error().is_none(),
+            StepStatus::Open | StepStatus::Failed | StepStatus::Cancelled => false,
+        };
+        let memo = self.memo.as_ref().filter(|_| has_result)?;
+        let data = memo.member("data").filter(|_| memo.members().count() == 1);
+        Some(data.unwrap_or_else(|| memo.clone()))
+    }
 }
