@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    http::{Extensions, Method, StatusCode, header},
+    http::{Extensions, Method, StatusCode, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Redirect, Response},
     routing::{delete, get, post},
@@ -14,7 +14,7 @@ use crate::{
     graphql, health, middleware,
     middleware::RequestId,
     rest,
-    rest::problem::Problem,
+    rest::problem::{Problem, Shape},
     sdk,
     state::{AppState, ServerSettings},
     v0,
@@ -28,7 +28,7 @@ pub fn router(services: Services, settings: ServerSettings) -> Router {
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .merge(sdk_routes())
-        .merge(rest_routes())
+        .merge(rest::routes())
         .route(
             "/graphql",
             post(graphql::http::post).get(graphql::http::get),
@@ -95,47 +95,20 @@ fn sdk_routes() -> Router<AppState> {
         .route("/v1/checkpoint/{id}/async", post(sdk::checkpoint::report))
         .route("/v1/http/runs/{id}/async", post(sdk::checkpoint::report))
         .route("/v1/signals", post(sdk::signal::send))
-        .route("/api/v1/signals", post(sdk::signal::send))
 }
 
-fn rest_routes() -> Router<AppState> {
-    let shared = Router::new()
-        .route("/events/{id}", get(rest::events::get))
-        .route("/events/{id}/runs", get(rest::events::runs));
-    let v1 = Router::new()
-        .route("/events", get(rest::events::list))
-        .route(
-            "/runs/{id}",
-            get(rest::runs::get).delete(rest::runs::cancel_v1),
-        )
-        .route("/apps/{name}/functions", get(rest::functions::of_app_bare))
-        .merge(shared.clone());
-    let api = Router::new()
-        .route("/events", get(rest::events::list).post(rest::events::send))
-        .route("/runs", get(rest::runs::list))
-        .route(
-            "/runs/{id}",
-            get(rest::runs::get).delete(rest::runs::cancel),
-        )
-        .route(
-            "/apps/{name}/functions",
-            get(rest::functions::of_app_enveloped),
-        )
-        .merge(shared);
-    Router::new().nest("/v1", v1).nest("/api/v1", api)
-}
-
-async fn not_found(extensions: Extensions) -> Response {
+async fn not_found(uri: Uri, extensions: Extensions) -> Response {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
         "there is nothing at this path",
         &RequestId::of(&extensions),
     )
+    .shaped(Shape::at(uri.path()))
     .into_response()
 }
 
-async fn wrong_method(method: Method, extensions: Extensions) -> Response {
+async fn wrong_method(method: Method, uri: Uri, extensions: Extensions) -> Response {
     let message = format!("this path does not answer to {method}");
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -143,5 +116,6 @@ async fn wrong_method(method: Method, extensions: Extensions) -> Response {
         message,
         &RequestId::of(&extensions),
     )
+    .shaped(Shape::at(uri.path()))
     .into_response()
 }

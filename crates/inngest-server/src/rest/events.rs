@@ -2,171 +2,206 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    response::{IntoResponse, Response},
-};
-use http::{Extensions, HeaderMap, StatusCode, Uri};
+use http::StatusCode;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use inngest_core::{ids::EventId, page::Direction};
-use inngest_services::{Error, EventFilter};
+use axum::response::{IntoResponse, Response};
+use inngest_core::{access::Scope, ids::EventId, time::Timestamp};
+use inngest_services::{EventFilter, EventQuery};
 
-use crate::{
-    auth::Caller,
-    middleware::RequestId,
-    rest::{
-        body::{self, Envelope, RunBody},
-        problem::Problem,
-        query::Params,
-    },
-    sdk::ingest,
-    state::AppState,
+use crate::rest::{
+    body::{EventBody, RunBody},
+    input::SentEvents,
+    operation::{Ask, Asked, Head, Mount, Operation},
+    problem::Refusal,
+    query::{Kind, Param},
+    reply::{Data, List, Metadata, Reply, schema_of},
 };
 
-const KNOWN: &[&str] = &[
-    "limit",
+const BOTH: &[Mount] = &[Mount::Api, Mount::V1];
+
+const LIMIT: Param = Param::one("limit", Kind::Limit, "Entries of the page.");
+const CURSOR: Param = Param::one(
     "cursor",
+    Kind::Text,
+    "Where to go on: the cursor of the page before, or the `internal_id` of the last entry seen.",
+);
+const NAME: Param = Param::many(
     "name",
+    Kind::Text,
+    "Only of this name; one that ends with `*` stands for all that begin so.",
+);
+const AFTER: Param = Param::one(
     "received_after",
+    Kind::Time,
+    "Only accepted at or after this time; an hour ago when omitted.",
+);
+const BEFORE: Param = Param::one(
     "received_before",
+    Kind::Time,
+    "Only accepted before this time.",
+);
+
+/// What clients of `/v1` know.
+const LIST_V1: &[Param] = &[LIMIT, CURSOR, NAME, AFTER, BEFORE];
+
+const LIST: &[Param] = &[
+    LIMIT,
+    CURSOR,
+    Param::one(
+        "order",
+        Kind::Word(&["asc", "desc"]),
+        "Oldest or newest first; newest when omitted.",
+    ),
+    NAME,
+    AFTER,
+    BEFORE,
+    Param::many("id", Kind::Text, "Only with this id of their sender."),
+    Param::one(
+        "include_internal",
+        Kind::Flag,
+        "Whether events that the server made are listed too.",
+    ),
+    Param::one(
+        "has_runs",
+        Kind::Flag,
+        "Only with, or only without, runs that they started.",
+    ),
+    Param::one(
+        "search",
+        Kind::Text,
+        "Only those for which this expression over `event` holds.",
+    ),
 ];
 
-/// `GET /events`: newest first; without a range, those of the last hour. Events that the server made are left out.
-pub(crate) async fn list(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    uri: Uri,
-    extensions: Extensions,
-) -> Result<Json<Envelope<Vec<Value>>>, Problem> {
-    let id = RequestId::of(&extensions);
-    let actor = actor.map_err(|error| Problem::of(&error, &id))?;
-    let params = Params::read(&uri, &extensions, KNOWN)?;
-    let now = state.services.clock().now();
-    let order = EventFilter::order(Direction::Descending);
-    let page = params.page(order);
-    let names: Vec<String> = params.all("name").map(str::to_owned).collect();
-    let filter = EventFilter {
-        names: (!names.is_empty()).then_some(names),
-        from: Some(
-            params
-                .time("received_after")?
-                .unwrap_or_else(|| now.minus(Duration::from_secs(3_600))),
-        ),
-        until: params.time("received_before")?,
-        ..EventFilter::default()
-    };
-    let found = state
-        .services
-        .events()
-        .list(&actor, &filter, order.direction, &page)
-        .await
-        .map_err(|error| Problem::of(&error, &id))?;
-    let last = found.cursors.last().cloned();
-    let data = found
-        .items
-        .iter()
-        .map(|event| body::event(&actor, event))
-        .collect();
-    Ok(Json(Envelope::of(data, now).page(
-        last,
-        found.has_next,
-        page.limit,
-    )))
+/// Operations on events.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Head::get("listEvents", "/events")
+            .needs(Scope::EventsRead)
+            .told("events", "Lists events, newest first.")
+            .params(LIST)
+            .read(list),
+        Head::get("listEventsV1", "/events")
+            .at(&[Mount::V1])
+            .needs(Scope::EventsRead)
+            .told("events", "Lists events, newest first.")
+            .params(LIST_V1)
+            .read(list),
+        Head::post("sendEvents", "/events")
+            .needs(Scope::EventsSend)
+            .told("events", "Sends one event or a list of them; all or none are taken.")
+            .repeats()
+            .write(send),
+        Head::get("getEvent", "/events/{event}")
+            .at(BOTH)
+            .needs(Scope::EventsRead)
+            .told("events", "Shows an event.")
+            .read(get),
+        Head::get("listRunsOfEvent", "/events/{event}/runs")
+            .at(BOTH)
+            .needs(Scope::RunsRead)
+            .told("events", "Lists the runs that an event started, oldest first, at most 1,000; none for an event that started none.")
+            .read(runs),
+    ]
 }
 
-/// `GET /events/{id}`.
-pub(crate) async fn get(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    Path(id): Path<String>,
-    extensions: Extensions,
-) -> Result<Json<Envelope<Value>>, Problem> {
-    let request_id = RequestId::of(&extensions);
-    let answer = async {
-        let actor = actor?;
-        let event = state
-            .services
-            .events()
-            .get(&actor, id.parse::<EventId>()?)
-            .await?;
-        Ok::<_, Error>(body::event(&actor, &event))
+async fn list(ask: Ask) -> Result<List<EventBody>, Refusal> {
+    let params = &ask.params;
+    let hour_ago = || {
+        ask.services()
+            .clock()
+            .now()
+            .minus(Duration::from_secs(3_600))
     };
-    let data = answer
-        .await
-        .map_err(|error| Problem::of(&error, &request_id))?;
-    Ok(Json(Envelope::of(data, state.services.clock().now())))
+    let direction = params.direction();
+    let query = EventQuery {
+        filter: EventFilter {
+            names: params.texts("name"),
+            from: Some(params.time("received_after").unwrap_or_else(hour_ago)),
+            until: params.time("received_before"),
+            with_internal: params.flag("include_internal").unwrap_or(false),
+            keys: params.texts("id"),
+            has_runs: params.flag("has_runs"),
+        },
+        search: params.get("search").map(str::to_owned),
+    };
+    let page = params.page_of(EventFilter::order(direction));
+    let events = ask.services().events();
+    let found = events.find(&ask.actor, &query, direction, &page).await?;
+    Ok(List::found(&ask, found, |event| {
+        EventBody::new(&ask.actor, event)
+    }))
 }
 
-/// `GET /events/{id}/runs`: the runs that the event started; none for an event that started none.
-pub(crate) async fn runs(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    Path(id): Path<String>,
-    extensions: Extensions,
-) -> Result<Json<Envelope<Vec<RunBody>>>, Problem> {
-    let request_id = RequestId::of(&extensions);
-    let answer = async {
-        let actor = actor?;
-        let id = id.parse::<EventId>()?;
-        let mut runs = state.services.runs().of_events(&actor, &[id]).await?;
-        let runs = runs.remove(&id).unwrap_or_default();
-        Ok::<_, Error>(runs.iter().map(|run| RunBody::new(&actor, run)).collect())
-    };
-    let data = answer
-        .await
-        .map_err(|error| Problem::of(&error, &request_id))?;
-    Ok(Json(Envelope::of(data, state.services.clock().now())))
+async fn get(ask: Ask) -> Result<Data<EventBody>, Refusal> {
+    let id: EventId = ask.id("event")?;
+    let event = ask.services().events().get(&ask.actor, id).await?;
+    Ok(Data(EventBody::new(&ask.actor, &event)))
 }
 
-/// `POST /events`: one event or a list of them; all or none are taken.
-pub(crate) async fn send(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    extensions: Extensions,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let request_id = RequestId::of(&extensions);
-    let actor = actor.map_err(|error| Problem::of(&error, &request_id))?;
-    let limit = state.settings.ingest_body_bytes;
-    let body = state.bodies.read(&headers, body, limit).await;
-    let body = body.map_err(|problem| Problem::unreadable(&problem, &request_id))?;
-    let events = ingest::parse(&state, &headers, &body).map_err(|message| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_events",
-            message,
-            &request_id,
-        )
-    })?;
-    let _room = body.into_room();
-    let told: Vec<(String, String, i64)> = events
+async fn runs(ask: Ask) -> Result<Data<Vec<RunBody>>, Refusal> {
+    let id: EventId = ask.id("event")?;
+    let runs = ask.services().runs().views_of_event(&ask.actor, id).await?;
+    let show = |run| RunBody::new(&ask.actor, run);
+    Ok(Data(runs.iter().map(show).collect()))
+}
+
+async fn send(ask: Ask, sent: SentEvents) -> Result<Accepted, Refusal> {
+    let told: Vec<(String, String, Timestamp)> = sent
+        .events
         .iter()
-        .map(|event| (event.key.clone(), event.name.clone(), event.ts.as_millis()))
+        .map(|event| (event.key.clone(), event.name.clone(), event.ts))
         .collect();
-    let ids = match events.is_empty() {
-        true => Vec::new(),
-        false => state
-            .services
-            .events()
-            .ingest(&actor, events)
-            .await
-            .map_err(|error| Problem::of(&error, &request_id))?,
+    let key = ask.request_key(&sent.json)?;
+    let events = ask.services().events();
+    let ids = events.send(&ask.actor, sent.events, key).await?;
+    let show = |(id, (key, name, ts)): (EventId, (String, String, Timestamp))| AcceptedEvent {
+        runs_url: format!("/api/v1/events/{id}/runs"),
+        id: id.to_string(),
+        external_id: key,
+        name,
+        ts: ts.as_millis(),
     };
-    let data: Vec<Value> = ids
-        .iter()
-        .zip(&told)
-        .map(|(id, (key, name, ts))| {
-            json!({"id": id.to_string(), "external_id": key, "name": name, "ts": ts, "runs_url": format!("/api/v1/events/{id}/runs")})
-        })
-        .collect();
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let now = state.services.clock().now().to_rfc3339();
-    Ok(
-        Json(json!({"data": data, "ids": ids, "status": 200, "metadata": {"fetched_at": now}}))
-            .into_response(),
-    )
+    Ok(Accepted(ids.into_iter().zip(told).map(show).collect()))
+}
+
+/// An event that was taken.
+#[derive(Serialize, JsonSchema)]
+struct AcceptedEvent {
+    /// Our id; of one that started nothing because its sender's id had started the same functions before, that of the first.
+    id: String,
+    /// The sender's own id, else ours.
+    external_id: String,
+    name: String,
+    ts: i64,
+    /// Where its runs are.
+    runs_url: String,
+}
+
+/// The events that were taken, in the order of the request.
+struct Accepted(Vec<AcceptedEvent>);
+
+impl Reply for Accepted {
+    const MEANING: &'static str = "The events are stored.";
+
+    fn schema(generator: &mut SchemaGenerator) -> Option<Value> {
+        let data = schema_of::<Vec<AcceptedEvent>>(generator);
+        let metadata = schema_of::<Metadata>(generator);
+        let ids = schema_of::<Vec<String>>(generator);
+        Some(json!({
+            "type": "object",
+            "required": ["data", "ids", "status", "metadata"],
+            "properties": {"data": data, "ids": ids, "status": {"const": 200}, "metadata": metadata},
+        }))
+    }
+
+    fn answer(self, asked: &Asked) -> Response {
+        let ids: Vec<&str> = self.0.iter().map(|event| event.id.as_str()).collect();
+        let metadata = Metadata::at(asked.services().clock().now());
+        let body = json!({"data": self.0, "ids": ids, "status": StatusCode::OK.as_u16(), "metadata": metadata});
+        axum::Json(body).into_response()
+    }
 }

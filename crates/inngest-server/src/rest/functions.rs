@@ -1,79 +1,171 @@
 //! Functions over REST.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
-use http::Extensions;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use inngest_core::access::Actor;
-use inngest_services::Error;
+use inngest_core::{access::Scope, ids::AppId};
+use inngest_services::{Error, FunctionFilter, FunctionTrigger, Invocation};
 
-use crate::{
-    auth::Caller,
-    middleware::RequestId,
-    rest::{
-        body::{Envelope, FunctionBody},
-        problem::Problem,
-    },
-    state::AppState,
+use crate::rest::{
+    body::{FunctionBody, InvokedBody},
+    input::{AnyJson, JsonBody},
+    operation::{Ask, Head, Mount, Operation},
+    problem::Refusal,
+    query::{Kind, Param},
+    reply::{Bare, Data, List},
 };
 
-/// `GET /v1/apps/{name}/functions`: a bare list; an unknown app has none.
-pub(crate) async fn of_app_bare(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    Path(name): Path<String>,
-    extensions: Extensions,
-) -> Result<Json<Vec<FunctionBody>>, Problem> {
-    let found = of_app(&state, actor, &name)
-        .await
-        .map_err(|error| Problem::of(&error, &RequestId::of(&extensions)))?;
-    Ok(Json(
-        found
-            .unwrap_or_default()
-            .into_iter()
-            .map(FunctionBody::with_year_one)
-            .collect(),
-    ))
+const LIMIT: Param = Param::one("limit", Kind::Limit, "Entries of the page.");
+const CURSOR: Param = Param::one(
+    "cursor",
+    Kind::Text,
+    "Where to go on: the cursor of the page before.",
+);
+const ARCHIVED: Param = Param::one(
+    "include_archived",
+    Kind::Flag,
+    "Whether archived functions are listed too.",
+);
+const NAME: Param = Param::one(
+    "name_contains",
+    Kind::Text,
+    "Only with this in their name or slug, in any letter case.",
+);
+const EVENT: Param = Param::one(
+    "trigger_event",
+    Kind::Text,
+    "Only those that an event of this name starts, perhaps by a wildcard.",
+);
+const TRIGGER: Param = Param::many(
+    "trigger",
+    Kind::Word(&["event", "cron", "invoke"]),
+    "Only with such a trigger; `invoke` means with none.",
+);
+
+const LIST: &[Param] = &[
+    LIMIT,
+    CURSOR,
+    Param::many("app", Kind::Uuid, "Only of this app."),
+    EVENT,
+    TRIGGER,
+    NAME,
+    ARCHIVED,
+];
+
+const LIST_OF_APP: &[Param] = &[LIMIT, CURSOR, EVENT, TRIGGER, NAME, ARCHIVED];
+
+/// Operations on functions.
+pub(crate) fn operations() -> Vec<Operation> {
+    let of_app = Head::get("listFunctionsOfApp", "/apps/{app}/functions").needs(Scope::AppsRead);
+    vec![
+        Head::get("listFunctions", "/functions")
+            .needs(Scope::AppsRead)
+            .told("functions", "Lists functions by slug.")
+            .params(LIST)
+            .read(list),
+        of_app
+            .told("functions", "Lists the functions of an app by slug.")
+            .params(LIST_OF_APP)
+            .read(of_app_paged),
+        Head {
+            id: "listFunctionsOfAppV1",
+            ..of_app
+        }
+        .at(&[Mount::V1])
+        .told(
+            "functions",
+            "Lists the functions of an app by slug; none when there is no such app.",
+        )
+        .read(of_app_bare),
+        Head::get("getFunction", "/functions/{function}")
+            .needs(Scope::AppsRead)
+            .told("functions", "Shows a function.")
+            .read(get),
+        Head::post("invokeFunction", "/functions/{function}/invoke")
+            .needs(Scope::EventsSend)
+            .told(
+                "functions",
+                "Starts a run of one function and does not wait for it.",
+            )
+            .repeats()
+            .write(invoke),
+    ]
 }
 
-/// `GET /api/v1/apps/{name}/functions`: in an envelope; an unknown app is 404.
-pub(crate) async fn of_app_enveloped(
-    State(state): State<AppState>,
-    Caller(actor): Caller,
-    Path(name): Path<String>,
-    extensions: Extensions,
-) -> Result<Json<Envelope<Vec<FunctionBody>>>, Problem> {
-    let found = of_app(&state, actor, &name).await.and_then(|found| {
-        found.ok_or(Error::NotFound {
-            what: "app",
-            id: name,
-        })
-    });
-    let data = found.map_err(|error| Problem::of(&error, &RequestId::of(&extensions)))?;
-    Ok(Json(Envelope::of(data, state.services.clock().now())))
-}
-
-async fn of_app(
-    state: &AppState,
-    actor: Result<Actor, Error>,
-    name: &str,
-) -> Result<Option<Vec<FunctionBody>>, Error> {
-    let actor = actor?;
-    let apps = state.services.apps().list(&actor).await?;
-    let Some(app) = apps.into_iter().find(|app| app.name == name) else {
-        return Ok(None);
+fn filter(ask: &Ask) -> Result<FunctionFilter, Refusal> {
+    let params = &ask.params;
+    let trigger = |word: &str| match word.to_ascii_lowercase().as_str() {
+        "cron" => FunctionTrigger::Cron,
+        "invoke" => FunctionTrigger::Invoke,
+        _ => FunctionTrigger::Event,
     };
-    let functions = state
-        .services
-        .functions()
-        .list(&actor, Some(app.id), false)
-        .await?;
-    Ok(Some(
-        functions
-            .iter()
-            .map(|function| FunctionBody::new(&actor, &app, function))
-            .collect(),
-    ))
+    let triggers: Vec<FunctionTrigger> = params.all("trigger").map(trigger).collect();
+    Ok(FunctionFilter {
+        apps: params.ids::<AppId>("app")?,
+        trigger_event: params.get("trigger_event").map(str::to_owned),
+        triggers: (!triggers.is_empty()).then_some(triggers),
+        with_archived: params.flag("include_archived").unwrap_or(false),
+        name_contains: params.get("name_contains").map(str::to_owned),
+    })
+}
+
+async fn list(ask: Ask) -> Result<List<FunctionBody>, Refusal> {
+    page(&ask, None).await
+}
+
+async fn of_app_paged(ask: Ask) -> Result<List<FunctionBody>, Refusal> {
+    page(&ask, Some(ask.part("app"))).await
+}
+
+async fn page(ask: &Ask, app: Option<&str>) -> Result<List<FunctionBody>, Refusal> {
+    let (filter, page) = (filter(ask)?, ask.params.page());
+    let functions = ask.services().functions();
+    let found = functions.views(&ask.actor, app, filter, &page).await?;
+    Ok(List::of(ask, found, |function| {
+        FunctionBody::new(&ask.actor, function)
+    }))
+}
+
+/// Clients of that path know no pages, and take an unknown app for one without functions.
+async fn of_app_bare(ask: Ask) -> Result<Bare<Vec<FunctionBody>>, Refusal> {
+    let functions = ask.services().functions();
+    let found = functions.all_views_of(&ask.actor, ask.part("app")).await;
+    let found = match found {
+        Err(Error::NotFound { .. }) => Vec::new(),
+        found => found?,
+    };
+    let show = |view| FunctionBody::new(&ask.actor, view).with_year_one();
+    Ok(Bare(found.iter().map(show).collect()))
+}
+
+async fn get(ask: Ask) -> Result<Data<FunctionBody>, Refusal> {
+    let functions = ask.services().functions();
+    let found = functions.view(&ask.actor, ask.part("function")).await?;
+    Ok(Data(FunctionBody::new(&ask.actor, &found)))
+}
+
+/// What to start a function with.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "InvokeInput")]
+pub(crate) struct InvokeInput {
+    /// Data of the event; empty when omitted.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    data: Option<AnyJson>,
+    /// User of the event.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    user: Option<AnyJson>,
+}
+
+async fn invoke(ask: Ask, body: JsonBody<InvokeInput>) -> Result<Data<InvokedBody>, Refusal> {
+    let key = ask.request_key(&body.json)?;
+    let invocation = Invocation {
+        function: ask.part("function").to_owned(),
+        app: None,
+        data: body.value.data.map(|data| data.0),
+        user: body.value.user.map(|user| user.0),
+    };
+    let events = ask.services().events();
+    let started = events.start(&ask.actor, &invocation, key).await?;
+    Ok(Data(InvokedBody::new(started)))
 }

@@ -1,8 +1,44 @@
-//! REST: `/api/v1`, and under `/v1` the same handlers where the paths coincide with the ones that SDK users know.
+//! REST: `/api/v1`, and under `/v1` and `/v2` what users of the SDKs know by these paths.
+//!
+//! An operation is a row of a table (`operation.rs`): method, path, what it asks of its caller, parameters, the types of its body and
+//! answer, its handler. Router and OpenAPI document are made of it. A handler makes one service call.
 
-pub(crate) mod body;
-pub(crate) mod events;
-pub(crate) mod functions;
+mod about;
+mod apps;
+mod body;
+mod events;
+mod functions;
+mod input;
+mod openapi;
+mod operation;
 pub(crate) mod problem;
-pub(crate) mod query;
-pub(crate) mod runs;
+mod query;
+mod reply;
+mod runs;
+mod signals;
+mod v2;
+
+use axum::Router;
+
+use crate::state::AppState;
+
+/// Every operation.
+fn operations() -> Vec<operation::Operation> {
+    [
+        about::operations(),
+        apps::operations(),
+        functions::operations(),
+        events::operations(),
+        runs::operations(),
+        signals::operations(),
+        v2::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The routes of every operation.
+pub(crate) fn routes() -> Router<AppState> {
+    operation::routes(operations())
+}

@@ -66,12 +66,7 @@ async fn take(
     Ok(state.services.events().ingest(&actor, events).await?)
 }
 
-/// Reads events as `POST /e/{key}` does; the other doors for events use it too.
-pub(crate) fn parse(
-    state: &AppState,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Vec<Event>, String> {
+fn parse(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Event>, String> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

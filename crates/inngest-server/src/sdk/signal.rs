@@ -1,4 +1,4 @@
-//! `POST /v1/signals`: resume the run that waits for a signal.
+//! `POST /v1/signals`: resume the run that waits for a signal. `/api/v1/signals` is in `rest/signals.rs`.
 
 use axum::{body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};

@@ -29,7 +29,7 @@ const ADMIN: Needs = Needs::Role("admin");
 
 const RUN: &str = "01HZZZZZZZZZZZZZZZZZZZZZZZ";
 
-/// Every path besides GraphQL, as in `router.rs`.
+/// Every path besides GraphQL, as in `router.rs` and in the document of REST.
 const ROUTES: &[(&str, &str, Needs)] = &[
     ("GET", "/health", Needs::Nothing),
     ("GET", "/live", Needs::Nothing),
@@ -47,13 +47,23 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/checkpoint/{run}/async", Needs::App),
     ("POST", "/v1/http/runs/{run}/async", Needs::App),
     ("POST", "/v1/signals", MEMBER),
-    ("POST", "/api/v1/signals", MEMBER),
     ("GET", "/v1/events", VIEWER),
     ("GET", "/v1/events/{run}", VIEWER),
     ("GET", "/v1/events/{run}/runs", VIEWER),
     ("GET", "/v1/runs/{run}", VIEWER),
     ("DELETE", "/v1/runs/{run}", MEMBER),
     ("GET", "/v1/apps/a/functions", VIEWER),
+    ("GET", "/api/v1/health", Needs::Nothing),
+    ("GET", "/api/v1/openapi.json", VIEWER),
+    ("GET", "/api/v1/apps", VIEWER),
+    ("POST", "/api/v1/apps", ADMIN),
+    ("GET", "/api/v1/apps/a", VIEWER),
+    ("DELETE", "/api/v1/apps/a", ADMIN),
+    ("POST", "/api/v1/apps/a/syncs", ADMIN),
+    ("GET", "/api/v1/apps/a/functions", VIEWER),
+    ("GET", "/api/v1/functions", VIEWER),
+    ("GET", "/api/v1/functions/a", VIEWER),
+    ("POST", "/api/v1/functions/a/invoke", MEMBER),
     ("GET", "/api/v1/events", VIEWER),
     ("POST", "/api/v1/events", MEMBER),
     ("GET", "/api/v1/events/{run}", VIEWER),
@@ -61,7 +71,25 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("GET", "/api/v1/runs", VIEWER),
     ("GET", "/api/v1/runs/{run}", VIEWER),
     ("DELETE", "/api/v1/runs/{run}", MEMBER),
-    ("GET", "/api/v1/apps/a/functions", VIEWER),
+    ("POST", "/api/v1/runs/{run}/cancel", MEMBER),
+    ("POST", "/api/v1/runs/{run}/rerun", MEMBER),
+    ("GET", "/api/v1/runs/{run}/steps", VIEWER),
+    ("GET", "/api/v1/runs/{run}/trace", VIEWER),
+    ("POST", "/api/v1/signals", MEMBER),
+    ("GET", "/v2/health", VIEWER),
+    ("GET", "/v2/apps", VIEWER),
+    ("GET", "/v2/apps/a", VIEWER),
+    ("GET", "/v2/apps/a/functions", VIEWER),
+    ("GET", "/v2/apps/a/functions/a", VIEWER),
+    ("POST", "/v2/apps/a/functions/a/invoke", MEMBER),
+    ("GET", "/v2/apps/a/functions/a/runs", VIEWER),
+    ("POST", "/v2/events", MEMBER),
+    ("GET", "/v2/events/{run}/runs", VIEWER),
+    ("GET", "/v2/runs", VIEWER),
+    ("GET", "/v2/runs/{run}", VIEWER),
+    ("GET", "/v2/runs/{run}/trace", VIEWER),
+    ("POST", "/v2/runs/{run}/cancel", MEMBER),
+    ("POST", "/v2/runs/{run}/rerun", MEMBER),
     ("POST", "/v0/gql", VIEWER),
     ("GET", "/graphql/schema.graphql", VIEWER),
 ];
@@ -108,7 +136,8 @@ fn body_for(method: &Method, path: &str) -> Value {
         _ if method != Method::POST => Value::Null,
         "/fn/register" => registration(),
         "/v0/gql" => json!({"query": "{ functions { id } }"}),
-        "/api/v1/events" => json!({"name": "a", "data": {}}),
+        "/api/v1/events" | "/v2/events" => json!({"name": "a", "data": {}}),
+        "/api/v1/apps" => json!({"url": "http://127.0.0.1:1/"}),
         path if path.ends_with("/signals") => json!({"signal": "a"}),
         path if path.ends_with("/async") => json!({"run_id": RUN, "steps": []}),
         _ => json!({}),
@@ -153,15 +182,45 @@ fn every_route_of_the_router_has_a_row() {
         .filter_map(|line| line.trim().strip_prefix(".route(\""))
     {
         let path = shape(line.split('"').next().unwrap());
-        let known = ["", "/v1", "/api/v1"]
-            .iter()
-            .any(|prefix| listed.contains(&format!("{prefix}{path}")));
+        let known = listed.contains(&path);
         // Websocket and POST of GraphQL have tests of their own; `/dev` and `/` exist in dev only.
         if !known && !["/graphql", "/dev", "/"].contains(&path.as_str()) {
             missing.push(path);
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_has_a_row_that_says_the_same() {
+    let server = Server::dev().await;
+    let document = server.get("/api/v1/openapi.json").await.json();
+    let mut checked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let needs = match operation["x-permission"].as_str() {
+                None if operation["security"] == json!([]) => Needs::Nothing,
+                None | Some("APPS_READ" | "EVENTS_READ" | "RUNS_READ") => VIEWER,
+                Some("EVENTS_SEND" | "RUNS_MANAGE") => MEMBER,
+                Some("APPS_MANAGE") => ADMIN,
+                Some(other) => panic!("{method} {path} needs {other}"),
+            };
+            let method = method.to_uppercase();
+            let row = ROUTES
+                .iter()
+                .find(|(verb, row, _)| *verb == method && shape(row) == shape(path));
+            assert_eq!(row.map(|row| row.2), Some(needs), "{method} {path}");
+            checked += 1;
+        }
+    }
+    let rest = ["/api/v1/", "/v2/"];
+    let rows = ROUTES
+        .iter()
+        .filter(|(_, path, _)| rest.iter().any(|prefix| path.starts_with(prefix)));
+    let older = document["paths"].as_object().unwrap().iter();
+    let older = older.filter(|(path, _)| path.starts_with("/v1/"));
+    let older: usize = older.map(|(_, it)| it.as_object().unwrap().len()).sum();
+    assert_eq!(checked, rows.count() + older, "a row without an operation");
 }
 
 /// A path with its variable parts and its query left out.

@@ -101,7 +101,7 @@ pub(crate) const ROOTS: &[Row] = &[
 ];
 
 /// The ids of the first tenant.
-struct Ids {
+pub(crate) struct Ids {
     app: String,
     function: String,
     event: String,
@@ -109,7 +109,8 @@ struct Ids {
 }
 
 impl Ids {
-    fn fill(&self, operation: &str) -> String {
+    /// A text with the ids in the places of their names.
+    pub(crate) fn fill(&self, operation: &str) -> String {
         let env = format!("env_{DEFAULT_ENV}");
         let known = [
             ("{app}", &self.app),
@@ -125,7 +126,7 @@ impl Ids {
 }
 
 /// A server with two tenants, of which the first has an app, an event and a run with a step and a wait.
-async fn two_tenants() -> (Server, Ids) {
+pub(crate) async fn two_tenants() -> (Server, Ids) {
     let server = with_secret().await;
     let store = server.services.store();
     let (org, env) = other();
@@ -211,11 +212,11 @@ async fn two_tenants() -> (Server, Ids) {
     (server, ids)
 }
 
-fn own(role: &str) -> String {
+pub(crate) fn own(role: &str) -> String {
     token(&json!({"role": role}))
 }
 
-fn of_other() -> String {
+pub(crate) fn of_other() -> String {
     token(&json!({"role": "owner", "org": other().0.raw(), "envs": ["other"]}))
 }
 
