@@ -40,6 +40,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Two are compiled in, and libraries that leave the choice to the process panic without it; nobody has chosen before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = run();
     telemetry::flush();
     match ended {
