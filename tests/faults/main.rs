@@ -16,6 +16,7 @@ mod flood;
 mod herd;
 mod load;
 mod places;
+mod redis_ways;
 mod still;
 mod watcher;
 mod watchers;

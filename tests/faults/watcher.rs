@@ -19,6 +19,8 @@ use tokio_tungstenite::{
 };
 use tokio_util::task::TaskTracker;
 
+use crate::Dice;
+
 /// The environment of a new installation.
 pub(crate) const ENVIRONMENT: &str = "00000000-0000-4000-b000-000000000000";
 
@@ -96,10 +98,9 @@ impl Watcher {
         let (base, token) = (base.to_owned(), token.to_owned());
         let (watched_there, there) = (watched.clone(), seen.clone());
         tasks.spawn(async move {
-            let mut chance = Chance(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+            let mut dice = Dice::new(number);
             loop {
-                if let Err(wrong) = watch(&base, &token, &watched_there, &there, &mut chance).await
-                {
+                if let Err(wrong) = watch(&base, &token, &watched_there, &there, &mut dice).await {
                     hold(&there).wrong.push(wrong);
                 }
                 sleep(PAUSE).await;
@@ -128,7 +129,7 @@ async fn watch(
     token: &str,
     watched: &Watched,
     seen: &Mutex<Seen>,
-    chance: &mut Chance,
+    dice: &mut Dice,
 ) -> Result<(), String> {
     let Ok(mut socket) = open(base, token).await else {
         return Ok(());
@@ -175,7 +176,7 @@ async fn watch(
                 ));
             }
         }
-        if chance.one_in(40) {
+        if dice.roll(40) == 0 {
             return Ok(());
         }
     }
@@ -333,16 +334,4 @@ fn now_ms() -> u64 {
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
-}
-
-/// Xorshift: repeatable, and nothing depends on how good it is.
-struct Chance(u64);
-
-impl Chance {
-    fn one_in(&mut self, many: u64) -> bool {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.is_multiple_of(many)
-    }
 }

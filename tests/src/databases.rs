@@ -161,8 +161,7 @@ impl PrivateRedis {
     /// # Panics
     /// When it is installed but does not start.
     pub fn start(name: &str) -> Option<Self> {
-        let found = Command::new("redis-server").arg("--version").output();
-        if found.is_err() {
+        if !has_redis() {
             eprintln!("Redis is not installed: {name} is left out");
             return None;
         }
@@ -237,17 +236,28 @@ impl PrivateRedis {
 
     /// [`PrivateRedis::command`] of a server that may be down.
     pub fn try_command(&self, words: &[&str]) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = [0; 512];
-        let length = stream.read(&mut answer).ok()?;
-        Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+        ask_redis(self.port, words)
     }
+}
+
+/// Whether Redis is installed.
+pub fn has_redis() -> bool {
+    let found = Command::new("redis-server").arg("--version").output();
+    found.is_ok()
+}
+
+/// Sends a command to the Redis, or the sentinel, on this port, and returns the beginning of the answer.
+pub fn ask_redis(port: u16, words: &[&str]) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 /// `program` as the user that may run Postgres.
