@@ -10,7 +10,7 @@ use inngest_core::{
     limits,
     op::OpKind,
     run::{
-        RunStatus,
+        RunLimits, RunStatus,
         decide::{CallInfo, Fate, decide},
         progress::Progress,
         reply::Reply,
@@ -57,12 +57,14 @@ fuzz_target!(|data: &[u8]| {
             work: WorkId::derive(run.run, "discover"),
             target,
             attempt: u32::from(*flags >> 5),
+            sent_len: 0,
             stack_len: 0,
             policy: RetryPolicy {
                 max_attempts: 5,
                 interval: None,
                 jitter: 0.5,
             },
+            limits: RunLimits::default(),
         };
         let decision = decide(&run, &call, reply.clone(), NOW);
         assert!(
@@ -124,5 +126,7 @@ fn run() -> Progress {
         events: Vec::new(),
         rank: 0,
         correlation: None,
+        rerun: None,
+        trace: None,
     }
 }

@@ -97,6 +97,10 @@ export function functions(sdk, self) {
     });
     return { a, b, c };
   });
+  on("limited", async ({ step }) => {
+    await step.run("one", () => null);
+    await step.run("two", () => null);
+  });
   on("step-inputs", async ({ step, input, note }) => {
     const a = await step.run("a", () => {
       note("a");

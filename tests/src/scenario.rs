@@ -106,7 +106,9 @@ impl Mode {
     /// Starts the server. Where it asks for keys, it looks for the apps at these ports, as one in production does.
     fn start(self, ports: &[u16]) -> (Server, Databases) {
         let name = "server".to_owned();
-        let mut arguments = ["--retry-interval", "1"].map(str::to_owned).to_vec();
+        let mut arguments = ["--retry-interval", "1", "--test-routes"]
+            .map(str::to_owned)
+            .to_vec();
         let mut databases: Databases = (None, None);
         if self == Self::Dev {
             let server = Server::start(&ServerOptions {

@@ -299,6 +299,7 @@ fn service_settings(settings: &Settings) -> anyhow::Result<ServiceSettings> {
         retry_interval: settings.engine.retry_interval,
         retention_days: settings.house.retention_days,
         api_rate: ServiceSettings::api_rate(settings.api_points_per_second),
+        test_routes: settings.suites.test_routes,
         signing_keys,
         token_issuer: keys.tokens.as_ref().map(token_issuer),
         secret_keys: secret_keys(settings)?,

@@ -435,6 +435,7 @@ impl<'a> Reader<'a> {
         let asked = self.switch("v0-gql");
         SuiteSettings {
             v0_gql: asked || self.inputs.command == Command::Dev,
+            test_routes: self.switch("test-routes"),
         }
     }
 

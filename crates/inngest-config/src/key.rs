@@ -447,6 +447,12 @@ pub const KEYS: &[Key] = &[
         START,
         "Serve the older GraphQL API at /v0/gql, which test suites of SDKs ask (dev: always)",
     ),
+    key(
+        "test-routes",
+        Shape::Switch,
+        BOTH,
+        "Let test suites lower limits and end all runs (/fn/step-limit, /fn/state-size-limit, /test/...); never for production",
+    ),
     Key {
         value_name: "SECONDS",
         ..key(

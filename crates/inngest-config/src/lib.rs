@@ -85,6 +85,8 @@ pub struct Settings {
 pub struct SuiteSettings {
     /// The older GraphQL API at `/v0/gql`. Always in `dev`; in `start` off by default, and it asks for a credential.
     pub v0_gql: bool,
+    /// The routes by which such a suite lowers the limits of functions and ends all runs. Off by default; they ask for what the rest asks for.
+    pub test_routes: bool,
 }
 
 /// Which GraphQL documents are taken.

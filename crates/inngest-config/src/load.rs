@@ -270,6 +270,19 @@ fn take_environment(
             },
         );
     }
+    // Suites set this one. Beside a server for production it may be there by accident.
+    if inputs.command == Command::Dev
+        && let Some(text) = set(inputs, "TEST_MODE").filter(|text| is_on(text) == Some(true))
+    {
+        let source = Source::Variable("TEST_MODE".to_owned());
+        values.insert(
+            "test-routes",
+            Given {
+                texts: vec![text.to_owned()],
+                source,
+            },
+        );
+    }
     for key in KEYS {
         let variable = key.variable();
         let secret_file = format!("{variable}_FILE");

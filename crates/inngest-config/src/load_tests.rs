@@ -347,6 +347,37 @@ fn older_api_is_served_in_dev_and_where_start_is_told_to() {
 }
 
 #[test]
+fn test_routes_are_served_only_where_they_are_asked_for() {
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(Pairs, Pairs, bool, bool); 7] = [
+        (&[], &[], false, false),
+        (&[("test-routes", "true")], &[], true, true),
+        (&[], &[("INNGEST_TEST_ROUTES", "true")], true, true),
+        // What suites set counts in `dev` alone, and other programs may mean something else by it.
+        (&[], &[("TEST_MODE", "true")], true, false),
+        (&[], &[("TEST_MODE", "1")], true, false),
+        (&[], &[("TEST_MODE", "unit")], false, false),
+        (
+            &[],
+            &[("TEST_MODE", "true"), ("INNGEST_TEST_ROUTES", "false")],
+            false,
+            false,
+        ),
+    ];
+    for (flags, variables, in_dev, in_start) in cases {
+        let found = dev(&[], variables, flags).settings.suites.test_routes;
+        assert_eq!(found, in_dev, "dev {flags:?} {variables:?}");
+        let keys = [("INNGEST_SIGNING_KEY", KEY), ("INNGEST_EVENT_KEY", "a")];
+        let variables = [variables, keys.as_slice()].concat();
+        let found = load(&case(Command::Start, &[], &variables, flags).inputs).unwrap();
+        assert_eq!(
+            found.settings.suites.test_routes, in_start,
+            "start {flags:?} {variables:?}"
+        );
+    }
+}
+
+#[test]
 fn hostile_yaml_is_refused_and_does_not_hang() {
     let bomb = format!(
         "a: &a [x, x, x, x, x, x, x, x, x]\n{}",

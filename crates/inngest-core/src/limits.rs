@@ -12,6 +12,8 @@ pub const RETRY_DELAY_MIN: Duration = Duration::from_secs(1);
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Most steps in one run.
 pub const STEPS_PER_RUN: usize = 1_000;
+/// Most steps in one run that a test may ask for.
+pub const STEPS_PER_RUN_MOST: usize = 10_000;
 /// Most ops in one reply.
 pub const OPS_PER_REPLY: usize = 1_000;
 /// Largest output or input of one step, in bytes of JSON.

@@ -28,6 +28,7 @@ pub fn router(services: Services, settings: ServerSettings) -> Router {
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .merge(sdk_routes())
+        .merge(suite_routes())
         .merge(rest::routes())
         .route(
             "/graphql",
@@ -95,6 +96,25 @@ fn sdk_routes() -> Router<AppState> {
         .route("/v1/checkpoint/{id}/async", post(sdk::checkpoint::report))
         .route("/v1/http/runs/{id}/async", post(sdk::checkpoint::report))
         .route("/v1/signals", post(sdk::signal::send))
+}
+
+fn suite_routes() -> Router<AppState> {
+    Router::new()
+        .route(
+            "/fn/step-limit",
+            post(sdk::suites::limit_steps).delete(sdk::suites::restore_steps),
+        )
+        .route(
+            "/fn/state-size-limit",
+            post(sdk::suites::limit_state).delete(sdk::suites::restore_state),
+        )
+        .route("/test/", get(sdk::suites::greet))
+        .route("/test/reset", post(sdk::suites::reset))
+        .route("/test/function/runs/cancel", post(sdk::suites::cancel_run))
+        .route(
+            "/test/queue/function-queue-size",
+            get(sdk::suites::queue_size),
+        )
 }
 
 async fn not_found(uri: Uri, extensions: Extensions) -> Response {

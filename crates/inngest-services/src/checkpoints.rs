@@ -6,10 +6,9 @@ use inngest_core::{
     access::{Actor, Scope},
     ids::{RunId, StepId, WorkId},
     job::Work,
-    limits,
     op::{Op, OpKind},
     run::{
-        StepKind, StepStatus,
+        RunLimits, StepKind, StepStatus,
         decide::{Decision, Effect, Fate, Memo},
         progress::Progress,
     },
@@ -85,12 +84,13 @@ impl Checkpoints<'_> {
             since: now,
             request_made: None,
         };
+        let limits = engine.limits.of(actor.env, work.function);
         let mut saved = 0;
         let mut too_large = None;
         let recorded = engine
             .record(actor.env, &cell, record, |progress, _| {
                 let mut effects = steps_of(&checkpoint.ops, |step| progress.has_ended(step));
-                too_large = limit_exceeded(progress, &effects);
+                too_large = limit_exceeded(progress, &effects, limits);
                 if too_large.is_some() {
                     effects.clear();
                 }
@@ -123,7 +123,7 @@ impl Checkpoints<'_> {
 }
 
 /// Which limit the run would exceed with these steps. The same limits end a run whose reply exceeds them.
-fn limit_exceeded(run: &Progress, effects: &[Effect]) -> Option<String> {
+fn limit_exceeded(run: &Progress, effects: &[Effect], limits: RunLimits) -> Option<String> {
     let (mut steps, mut bytes) = (run.steps.len(), 0);
     for effect in effects {
         if let Effect::EndStep { step, memo, .. } = effect {
@@ -134,18 +134,12 @@ fn limit_exceeded(run: &Progress, effects: &[Effect]) -> Option<String> {
             };
         }
     }
-    if steps > limits::STEPS_PER_RUN {
-        return Some(format!(
-            "the run would have more than {} steps",
-            limits::STEPS_PER_RUN
-        ));
+    let (most_steps, most_bytes) = (limits.steps, limits.state_bytes);
+    if steps > most_steps {
+        return Some(format!("the run would have more than {most_steps} steps"));
     }
-    (bytes > 0 && run.state_bytes() + bytes > limits::STATE_BYTES).then(|| {
-        format!(
-            "the state of the run would be larger than {} bytes",
-            limits::STATE_BYTES
-        )
-    })
+    (bytes > 0 && run.state_bytes() + bytes > most_bytes)
+        .then(|| format!("the state of the run would be larger than {most_bytes} bytes"))
 }
 
 /// The steps of a report that have no result yet, each once.

@@ -27,6 +27,7 @@ use crate::{
     cells::Cells,
     epochs::Epochs,
     jobs::Failures,
+    limits::Overrides,
     live::{Hubs, Meters},
     metrics::Lag,
     programs::Programs,
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) ids: IdSource,
     pub(crate) settings: ServiceSettings,
     pub(crate) programs: Programs,
+    /// Functions whose runs have other limits.
+    pub(crate) limits: Overrides,
     pub(crate) registries: Registries,
     pub(crate) cells: Cells,
     pub(crate) tracker: TaskTracker,

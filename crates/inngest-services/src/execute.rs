@@ -314,6 +314,7 @@ impl Engine {
             sent_len: progress.stack.len(),
             stack_len: progress.stack.len(),
             policy: self.retry_policy(loaded),
+            limits: self.limits.of(work.env, work.function),
         };
         Prepared {
             run: progress.run,

@@ -79,6 +79,7 @@ impl Engine {
         let since = self.clock.now();
         let outcome = self.client.fetch(&request).await;
         let policy = self.retry_policy(&loaded);
+        let limits = self.limits.of(work.env, work.function);
         let record = Record {
             run,
             loaded: &loaded,
@@ -96,6 +97,7 @@ impl Engine {
                     step,
                     StepStatus::Completed,
                     Memo::Data(data.clone()),
+                    limits,
                     now,
                 ),
                 FetchOutcome::Failed(failure) => {
@@ -127,8 +129,9 @@ impl Engine {
                         },
                         None => {
                             let memo = Memo::Error(error.clone());
+                            let status = StepStatus::Failed;
                             let mut decision =
-                                resolve(progress, work.id, step, StepStatus::Failed, memo, now);
+                                resolve(progress, work.id, step, status, memo, limits, now);
                             decision.effects.insert(0, failed);
                             decision
                         }

@@ -22,6 +22,7 @@ mod expressions;
 mod fetch;
 mod history;
 mod jobs;
+mod limits;
 mod lists;
 mod live;
 mod metrics;
@@ -43,6 +44,7 @@ mod second_look;
 mod settings;
 mod sift;
 mod signals;
+mod suites;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod time;
@@ -97,6 +99,7 @@ pub use runs::Runs;
 pub use search::{Found, Scan};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
+pub use suites::{RunLimit, Suites};
 pub use trace_context::continue_from;
 pub use traces::Trace;
 pub use views::{EventQuery, FunctionView, Invocation, RunQuery, RunView, Started};
@@ -188,6 +191,7 @@ impl Services {
             ids: parts.ids,
             settings: parts.settings,
             programs: parts.programs,
+            limits: limits::Overrides::default(),
             tracker: parts.tracker,
             counters: Counters::default(),
             lag: metrics::Lag::default(),
@@ -358,6 +362,14 @@ impl Services {
     /// Reports of running apps.
     pub fn checkpoints(&self) -> Checkpoints<'_> {
         Checkpoints(&self.0)
+    }
+
+    /// What only test suites ask for.
+    ///
+    /// # Errors
+    /// `Conflict` with `test_routes_off` unless the settings allow it.
+    pub fn suites(&self) -> Result<Suites<'_>, Error> {
+        Suites::new(&self.0)
     }
 
     /// Live views.

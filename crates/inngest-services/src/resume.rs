@@ -170,9 +170,10 @@ impl Engine {
             request_made: None,
         };
         let step: &StepId = step;
+        let limits = self.limits.of(work.env, work.function);
         let recorded = self
             .record(work.env, &cell, record, |progress, now| {
-                resolve(progress, work.id, step, status, memo.clone(), now)
+                resolve(progress, work.id, step, status, memo.clone(), limits, now)
             })
             .await?;
         Ok(recorded.into_verdict())

@@ -48,6 +48,8 @@ pub struct ServiceSettings {
     /// Points that one caller may spend on GraphQL operations; none lets everybody ask without end. Default 100,000, of which 2,000 come
     /// back in a second; none in `dev`.
     pub api_rate: Option<Rate>,
+    /// Whether test suites may change the limits of functions and end all runs. Default: no.
+    pub test_routes: bool,
     /// How long a call runs before its run is shown as running. Shorter calls save that write. Default 100 ms.
     pub mark_started_after: Duration,
 }
@@ -75,6 +77,7 @@ impl ServiceSettings {
             api_rate: (mode == Mode::Start)
                 .then(|| Self::api_rate(2_000))
                 .flatten(),
+            test_routes: false,
             mark_started_after: Duration::from_millis(100),
         }
     }

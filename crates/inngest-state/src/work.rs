@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
-use inngest_core::{ids::WorkId, job::Work, time::Timestamp};
+use inngest_core::{
+    ids::{EnvId, FunctionId, WorkId},
+    job::Work,
+    page::Count,
+    time::Timestamp,
+};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Statement, TransactionTrait, Value,
@@ -10,7 +15,7 @@ use sea_orm::{
 use tracing::error;
 use uuid::Uuid;
 
-use crate::{Error, Store, entity::work, sql::select_in, write::get};
+use crate::{Error, Store, entity::work, lists::keyset::count, sql::select_in, write::get};
 
 impl Store {
     /// One page of the work of all tenants that is due before `until`, in the order of due time, after `(due_at, id)`. For the schedule,
@@ -74,6 +79,19 @@ impl Store {
             .count(self.reader())
             .await
             .map_err(Error::on("work"))
+    }
+
+    /// How many pieces of work the runs of a function have. No index serves it: only tests ask.
+    pub async fn count_work_of_runs(
+        &self,
+        env: EnvId,
+        function: FunctionId,
+    ) -> Result<Count, Error> {
+        let of_runs = work::Entity::find()
+            .filter(work::Column::EnvId.eq(env.raw()))
+            .filter(work::Column::FunctionId.eq(function.raw()))
+            .filter(work::Column::RunId.is_not_null());
+        count(self.reader(), "work", of_runs).await
     }
 
     /// When the first work at or after `from` is due.

@@ -1,7 +1,7 @@
 //! Work: fenced, handed on, tried again, listed.
 
 use inngest_core::{
-    ids::{DEFAULT_ENV, WorkId},
+    ids::{DEFAULT_ENV, FunctionId, WorkId},
     job::Work,
     time::Timestamp,
 };
@@ -159,6 +159,35 @@ async fn due_work_is_listed_in_order_and_an_unreadable_row_hides_nothing() {
         assert_eq!(seen, expected);
         assert_eq!(store.next_due(at(3)).await.unwrap(), Some(at(3)));
         assert_eq!(store.next_due(Timestamp::MAX).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_of_runs_is_counted_by_function_and_environment() {
+    on_each(async |store| {
+        store.must(start(1)).await;
+        let tick = Work {
+            id: WorkId::derive_for_function(function_id(), "cron:1"),
+            run: None,
+            ..work(1, "tick")
+        };
+        store
+            .must(Commit {
+                work: vec![work(1, "more"), tick],
+                ..Commit::default()
+            })
+            .await;
+        let count = async |env, function| {
+            let counted = store.count_work_of_runs(env, function);
+            counted.await.unwrap().value
+        };
+        let before = count(DEFAULT_ENV, function_id()).await;
+        // The run's first call and the one that was added; the tick of a schedule is no run's.
+        assert_eq!(before, 2);
+        assert_eq!(count(OTHER_ENV, function_id()).await, 0);
+        let other = FunctionId::derive(app_id(), "shop-other");
+        assert_eq!(count(DEFAULT_ENV, other).await, 0);
     })
     .await;
 }

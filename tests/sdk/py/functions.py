@@ -130,6 +130,11 @@ def functions(client: inngest.Inngest, self_url: str) -> list[inngest.Function]:
         c = await ctx.noted_step("c", [b["value"], None])
         return {"a": a, "b": b, "c": c}
 
+    @on("limited")
+    async def limited(ctx):
+        await ctx.noted_step("one")
+        await ctx.noted_step("two")
+
     @on("step-null")
     async def step_null(ctx):
         return {"value": await ctx.noted_step("a")}

@@ -9,7 +9,7 @@ use crate::{
     json::Json,
     op::{FetchRequest, OpTiming, StepError},
     run::{
-        StepKind, StepStatus,
+        RunLimits, StepKind, StepStatus,
         draft::{Draft, step_not_found},
         progress::Progress,
         reply::{Failure, FailureClass, Reply, RetryHint},
@@ -33,6 +33,8 @@ pub struct CallInfo {
     pub stack_len: usize,
     /// What retries go by.
     pub policy: RetryPolicy,
+    /// How large the run may get.
+    pub limits: RunLimits,
 }
 
 /// What to do after one reply.
@@ -184,6 +186,7 @@ pub fn resolve(
     step: &StepId,
     status: StepStatus,
     memo: Memo,
+    limits: RunLimits,
     now: Timestamp,
 ) -> Decision {
     let policy = RetryPolicy {
@@ -198,6 +201,7 @@ pub fn resolve(
         sent_len: run.stack.len(),
         stack_len: run.stack.len(),
         policy,
+        limits,
     };
     let mut draft = Draft::new(run, &call, None, now);
     if let Some(state) = run.steps.get(step) {

@@ -313,6 +313,7 @@ impl World<'_> {
             step,
             StepStatus::Completed,
             Memo::Null,
+            RunLimits::default(),
             NOW,
         );
         self.record(work, &decision)
@@ -343,6 +344,7 @@ impl World<'_> {
                     sent_len: self.run.stack.len(),
                     stack_len: self.run.stack.len(),
                     policy: POLICY,
+                    limits: RunLimits::default(),
                 };
                 let reply = answer(
                     self.program,

@@ -326,6 +326,7 @@ proptest! {
             sent_len: run.stack.len().saturating_sub(unseen),
             stack_len: run.stack.len().saturating_sub(unseen),
             policy: RetryPolicy { max_attempts, interval, jitter },
+            limits: RunLimits::default(),
         };
         let decision = decide(&run, &call, reply.clone(), NOW);
         check(&run, work, &decision);
@@ -338,10 +339,10 @@ proptest! {
     fn every_end_of_a_wait_moves_the_run_and_is_harmless_the_second_time(run in runs(), step in names(), timed_out in any::<bool>()) {
         let work = work_id(&format!("step:{step}"));
         let status = if timed_out { StepStatus::TimedOut } else { StepStatus::Completed };
-        let decision = resolve(&run, work, &step, status, Memo::Null, NOW);
+        let decision = resolve(&run, work, &step, status, Memo::Null, RunLimits::default(), NOW);
         check(&run, work, &decision);
         if let Some(next) = apply(&run, work, &decision) {
-            check(&next, work, &resolve(&next, work, &step, status, Memo::Null, NOW));
+            check(&next, work, &resolve(&next, work, &step, status, Memo::Null, RunLimits::default(), NOW));
         }
     }
 }

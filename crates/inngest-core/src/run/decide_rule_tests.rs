@@ -181,6 +181,7 @@ fn at_most_one_discovery_is_outstanding() {
         &step("a"),
         StepStatus::Completed,
         Memo::Null,
+        RunLimits::default(),
         NOW,
     );
     assert_eq!(told(&found), "end a Run Completed null");
@@ -372,6 +373,7 @@ fn state_may_fill_its_limit_but_not_more() {
         &step("s"),
         StepStatus::Completed,
         Memo::Verbatim(json("[1,2]")),
+        RunLimits::default(),
         NOW,
     );
     assert_eq!(told(&found), "run failed InngestErrStateOverflowed");
@@ -492,6 +494,7 @@ fn what_a_step_waited_for_ends_it_once() {
             &step(name),
             StepStatus::Completed,
             memo,
+            RunLimits::default(),
             NOW,
         ))
     };

@@ -109,6 +109,7 @@ pub(super) fn discovery(run: &Progress) -> CallInfo {
             interval: Some(AGAIN),
             jitter: 0.0,
         },
+        limits: RunLimits::default(),
     }
 }
 

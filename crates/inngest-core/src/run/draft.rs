@@ -9,7 +9,7 @@ use crate::{
     limits,
     op::{Op, OpKind, OpTiming, StepError},
     run::{
-        StepKind, StepStatus,
+        RunLimits, StepKind, StepStatus,
         decide::{CallInfo, Decision, Effect, Ending, Fate, Memo, Stop, engine_failure},
         progress::Progress,
         reply::{Failure, FailureClass, RetryHint},
@@ -205,21 +205,17 @@ impl<'a> Draft<'a> {
             .union(&self.opened)
             .filter(|step| !self.run.steps.contains_key(step))
             .count();
-        if self.run.steps.len() + added > limits::STEPS_PER_RUN {
-            let message = format!(
-                "The function run exceeded the step limit of {} steps.",
-                limits::STEPS_PER_RUN
-            );
+        let RunLimits { steps, state_bytes } = self.call.limits;
+        if self.run.steps.len() + added > steps {
+            let message = format!("The function run exceeded the step limit of {steps} steps.");
             return Err(Stop::end(engine_failure(
                 "InngestErrFunctionOverflowed",
                 message,
             )));
         }
-        if self.new_bytes > 0 && self.run.state_bytes() + self.new_bytes > limits::STATE_BYTES {
-            let message = format!(
-                "The function run exceeded the state size limit of {} bytes.",
-                limits::STATE_BYTES
-            );
+        if self.new_bytes > 0 && self.run.state_bytes() + self.new_bytes > state_bytes {
+            let message =
+                format!("The function run exceeded the state size limit of {state_bytes} bytes.");
             return Err(Stop::end(engine_failure(
                 "InngestErrStateOverflowed",
                 message,

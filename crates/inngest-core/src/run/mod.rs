@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod decide;
 pub mod details;
 mod draft;
+pub mod limits;
 pub mod progress;
 pub mod reply;
 pub mod retry;
@@ -19,6 +20,7 @@ use crate::{
 
 pub use attempt::FailedAttempt;
 pub use details::StepDetails;
+pub use limits::RunLimits;
 pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
 
 /// One execution of a function, as people see it.

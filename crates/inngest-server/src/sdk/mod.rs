@@ -8,6 +8,7 @@ pub(crate) mod invoke;
 pub(crate) mod register;
 pub(crate) mod run_data;
 pub(crate) mod signal;
+pub(crate) mod suites;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, StatusCode};

@@ -28,6 +28,7 @@ const MEMBER: Needs = Needs::Role("member");
 const ADMIN: Needs = Needs::Role("admin");
 
 const RUN: &str = "01HZZZZZZZZZZZZZZZZZZZZZZZ";
+const APP: &str = "00000000-0000-4000-8000-000000000009";
 
 /// Every path besides GraphQL, as in `router.rs` and in the document of REST.
 const ROUTES: &[(&str, &str, Needs)] = &[
@@ -92,6 +93,22 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/v2/runs/{run}/rerun", MEMBER),
     ("POST", "/v0/gql", VIEWER),
     ("GET", "/graphql/schema.graphql", VIEWER),
+    ("POST", "/fn/step-limit?functionId={app}&limit=1", ADMIN),
+    ("DELETE", "/fn/step-limit?functionId={app}", ADMIN),
+    (
+        "POST",
+        "/fn/state-size-limit?functionId={app}&limit=1",
+        ADMIN,
+    ),
+    ("DELETE", "/fn/state-size-limit?functionId={app}", ADMIN),
+    ("GET", "/test/", VIEWER),
+    ("POST", "/test/reset", ADMIN),
+    (
+        "POST",
+        "/test/function/runs/cancel?accountId=x&fnId={app}&runId={run}",
+        MEMBER,
+    ),
+    ("GET", "/test/queue/function-queue-size?fnId={app}", VIEWER),
 ];
 
 #[tokio::test]
@@ -101,7 +118,7 @@ async fn each_door_opens_for_its_key_and_for_nothing_less() {
     for (method, path, needs) in ROUTES {
         let method: Method = method.parse().unwrap();
         let body = body_for(&method, path);
-        let path = path.replace("{run}", RUN);
+        let path = path.replace("{run}", RUN).replace("{app}", APP);
         let ask = async |key: &str, headers: &[(&str, &str)]| {
             server
                 .send(method.clone(), &path.replace("{key}", key), &body, headers)
@@ -153,7 +170,8 @@ async fn each_door_opens_for_its_role_and_for_none_below() {
         for (place, role) in ROLES.iter().enumerate() {
             let bearer = format!("Bearer {}", token(&json!({"role": role})));
             let headers = [("authorization", bearer.as_str())];
-            let path = path.replace("{run}", RUN).replace("{key}", "wrong");
+            let path = path.replace("{run}", RUN).replace("{app}", APP);
+            let path = path.replace("{key}", "wrong");
             let answer = server.send(method.clone(), &path, &body, &headers).await;
             let expected = match needs {
                 Needs::Nothing => None,

@@ -91,11 +91,14 @@ impl Server {
         Self::with(Mode::Start, |_| {}).await
     }
 
-    /// A server that asks for credentials, with other settings of its services. It serves the older GraphQL API too.
+    /// A server that asks for credentials, with other settings of its services. It serves what only test suites ask for too.
     pub(crate) async fn with_services(change: impl FnOnce(&mut ServiceSettings)) -> Self {
         Self::with_all(
             Mode::Start,
-            change,
+            |settings| {
+                settings.test_routes = true;
+                change(settings);
+            },
             |settings| settings.v0_gql = true,
             memory,
         )
@@ -104,6 +107,11 @@ impl Server {
 
     pub(crate) async fn with(mode: Mode, change: impl FnOnce(&mut ServerSettings)) -> Self {
         Self::with_all(mode, |_| {}, change, memory).await
+    }
+
+    /// A server with other settings of its services.
+    pub(crate) async fn with_mode(mode: Mode, change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        Self::with_all(mode, change, |_| {}, memory).await
     }
 
     /// A server that asks for credentials, with its schedule in Redis.

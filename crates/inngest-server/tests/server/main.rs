@@ -25,5 +25,6 @@ mod rest_v2;
 mod sdk;
 mod socket;
 mod sse;
+mod suites;
 mod tokens;
 mod v0;

@@ -64,6 +64,8 @@ pub struct Options {
     pub mark_started_after: Option<Duration>,
     /// Longest call; two hours unless said.
     pub call_timeout: Option<Duration>,
+    /// Whether what only test suites ask for is done.
+    pub test_routes: bool,
 }
 
 /// What [`Fixture::settle`] did.
@@ -548,6 +550,7 @@ fn settings(options: &Options) -> ServiceSettings {
         mark_started_after: options
             .mark_started_after
             .unwrap_or(Duration::from_secs(3_600)),
+        test_routes: options.test_routes,
         ..ServiceSettings::new(Mode::Dev)
     }
 }

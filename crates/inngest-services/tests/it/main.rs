@@ -20,6 +20,7 @@ mod retries;
 mod stale;
 mod starts;
 mod steps;
+mod suites;
 mod traces;
 mod unkind;
 
