@@ -44,6 +44,8 @@ pub const TRIGGER_NAME_BYTES: usize = 255;
 pub const EVENT_KEY_BYTES: usize = 512;
 /// Longest name of a step that is kept; the rest of a longer one is cut off.
 pub const STEP_NAME_BYTES: usize = 1_024;
+/// Longest name that an SDK has for the sort of a step that is kept, in bytes; a longer one is not.
+pub const STEP_SORT_BYTES: usize = 128;
 /// Longest text of what a step asked for (a condition, the name of a function, a URL) that is kept for people to see, in bytes.
 pub const DETAIL_BYTES: usize = 8 * 1024;
 /// Longest name of a signal that a step can wait for.

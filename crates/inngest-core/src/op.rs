@@ -13,6 +13,8 @@ pub struct Op {
     pub kind: OpKind,
     /// When the app started it and for how long it worked, where it said so.
     pub timing: Option<OpTiming>,
+    /// What the SDK calls code of this sort, for example `step.sendEvent`: `opts.type`, where it is there.
+    pub sort: Option<String>,
     /// `opts.parallelMode` is `race`: discovery must not wait for the rest of the group.
     pub is_race: bool,
 }

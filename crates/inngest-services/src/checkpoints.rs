@@ -94,7 +94,8 @@ impl Checkpoints<'_> {
                 if too_large.is_some() {
                     effects.clear();
                 }
-                saved = effects.len();
+                let is_end = |effect: &&Effect| matches!(effect, Effect::EndStep { .. });
+                saved = effects.iter().filter(is_end).count();
                 Decision {
                     effects,
                     fate: Fate::Done,
@@ -147,6 +148,7 @@ fn steps_of(ops: &[Op], has_ended: impl Fn(&StepId) -> bool) -> Vec<Effect> {
     let mut seen = HashSet::new();
     ops.iter()
         .filter_map(|op| {
+            let sort = op.sort.clone();
             let memo = match &op.kind {
                 OpKind::StepRun { data } => Memo::Data(data.clone()),
                 OpKind::StepVerbatim { data } => Memo::Verbatim(data.clone()),
@@ -155,14 +157,18 @@ fn steps_of(ops: &[Op], has_ended: impl Fn(&StepId) -> bool) -> Vec<Effect> {
             if has_ended(&op.step) || !seen.insert(op.step.clone()) {
                 return None;
             }
-            Some(Effect::EndStep {
+            let end = Effect::EndStep {
                 step: op.step.clone(),
                 name: op.name.clone(),
                 kind: StepKind::Run,
                 status: StepStatus::Completed,
                 memo,
                 timing: op.timing,
-            })
+            };
+            let step = op.step.clone();
+            Some([Some(end), sort.map(|sort| Effect::Sort { step, sort })])
         })
+        .flatten()
+        .flatten()
         .collect()
 }

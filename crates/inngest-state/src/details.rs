@@ -26,6 +26,7 @@ pub(crate) fn to_bytes(details: &StepDetails) -> Vec<u8> {
         ..Stored::default()
     };
     match details {
+        StepDetails::Code { sort } => stored.name = Some(sort.clone()),
         StepDetails::Sleep { .. } => {}
         StepDetails::Event {
             name, expression, ..
@@ -49,7 +50,7 @@ pub(crate) fn from_bytes(kind: StepKind, bytes: &[u8]) -> Option<StepDetails> {
     let stored: Stored = serde_json::from_slice(bytes).ok()?;
     let until = stored.until.map(Timestamp::from_millis);
     Some(match kind {
-        StepKind::Run => return None,
+        StepKind::Run => StepDetails::Code { sort: stored.name? },
         StepKind::Sleep => StepDetails::Sleep { until: until? },
         StepKind::WaitForEvent => StepDetails::Event {
             name: stored.name?,
@@ -80,6 +81,12 @@ mod tests {
         let until = Timestamp::from_millis(7);
         let (name, function) = ("a".to_owned(), "b".to_owned());
         for (kind, details) in [
+            (
+                StepKind::Run,
+                StepDetails::Code {
+                    sort: "step.sendEvent".to_owned(),
+                },
+            ),
             (StepKind::Sleep, StepDetails::Sleep { until }),
             (
                 StepKind::WaitForEvent,

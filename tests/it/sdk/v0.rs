@@ -11,7 +11,9 @@ scenarios! {
         a_suite_follows_a_run_from_its_event_to_its_output
         a_suite_sees_why_a_run_failed
         a_suite_reads_outputs_through_the_trace
-        a_suite_sees_what_a_step_invoked;
+        a_suite_sees_what_a_step_invoked
+        a_suite_lowers_the_limits_of_a_function;
+    js: a_suite_sees_what_the_sdk_calls_a_step;
 }
 
 fn ask(s: &Scenario, query: &str, variables: &Value) -> Value {
@@ -138,5 +140,43 @@ fn a_suite_sees_what_a_step_invoked(s: &Scenario) {
             "name": "inngest/function.invoked",
             "runs": [{ "id": info["runID"], "status": "COMPLETED" }],
         })
+    );
+}
+
+fn a_suite_lowers_the_limits_of_a_function(s: &Scenario) {
+    let found = ask(s, "{ functions { id slug } }", &Value::Null);
+    let functions = found["functions"].as_array().expect("a list");
+    let slug = s.slug("limited");
+    let id = functions.iter().find(|function| function["slug"] == slug);
+    let id = id.expect("it is registered")["id"].as_str().expect("text");
+    for (path, output) in [
+        (
+            "step-limit",
+            r#"{"error":{"error":"function has too many steps","name":"InngestErrFunctionOverflowed","message":"The function run exceeded the step limit of 1 steps."}}"#,
+        ),
+        (
+            "state-size-limit",
+            r#"{"error":{"error":"InngestErrStateOverflowed: The function run exceeded the state size limit of 1 bytes.","name":"InngestErrStateOverflowed","message":"The function run exceeded the state size limit of 1 bytes."}}"#,
+        ),
+    ] {
+        let path = format!("/fn/{path}?functionId={id}");
+        let set = s.server().post(&format!("{path}&limit=1"), &json!({}));
+        assert_eq!(set.status, 200, "{}", set.body);
+        let run = ended(s, &s.send("limited", json!({})).event_id);
+        assert_eq!(run["status"], "FAILED");
+        assert_eq!(run["output"], output);
+        assert_eq!(s.server().delete(&path).status, 200);
+        let run = ended(s, &s.send("limited", json!({})).event_id);
+        assert_eq!(run["status"], "COMPLETED");
+    }
+}
+
+fn a_suite_sees_what_the_sdk_calls_a_step(s: &Scenario) {
+    let run = ended(s, &s.send("send-event", json!({})).event_id);
+    let query = "query ($id: String!) { run(runID: $id) { trace(preview: true) { childrenSpans { name stepOp stepType stepInfo { ... on RunStepInfo { type } } } } } }";
+    let shown = ask(s, query, &json!({ "id": run["id"] }));
+    assert_eq!(
+        shown["run"]["trace"]["childrenSpans"][0],
+        json!({ "name": "emit", "stepOp": "RUN", "stepType": "step.sendEvent", "stepInfo": { "type": "step.sendEvent" } })
     );
 }

@@ -83,6 +83,8 @@ pub enum Effect {
         memo: Memo,
         timing: Option<OpTiming>,
     },
+    /// What the SDK calls the code of a step that was opened or ended just before.
+    Sort { step: StepId, sort: String },
     /// Call the app to find what comes next.
     Discover,
     /// Call the app for this planned step.

@@ -72,7 +72,10 @@ pub(super) fn apply(run: &Progress, work: WorkId, decision: &Decision) -> Option
             Effect::Fetch { step, .. } => {
                 begin(&mut run, format!("step:{step}"), JobKind::Fetch, Some(step));
             }
-            Effect::Started | Effect::FinishBy { .. } | Effect::FailedAttempt { .. } => {}
+            Effect::Sort { .. }
+            | Effect::Started
+            | Effect::FinishBy { .. }
+            | Effect::FailedAttempt { .. } => {}
             Effect::Finish(_) => return None,
         }
     }
@@ -265,11 +268,13 @@ fn ops() -> impl Strategy<Value = Op> {
         }),
         names().prop_map(|target| OpKind::DeferAbort { target }),
     ];
-    (names(), kind, any::<bool>()).prop_map(|(step, kind, is_race)| Op {
+    let sort = prop::option::of(texts());
+    (names(), kind, sort, any::<bool>()).prop_map(|(step, kind, sort, is_race)| Op {
         name: step.to_string(),
         step,
         kind,
         timing: None,
+        sort,
         is_race,
     })
 }

@@ -380,6 +380,109 @@ fn state_may_fill_its_limit_but_not_more() {
 }
 
 #[test]
+fn other_limits_end_a_run_where_they_say_and_are_named() {
+    let mut run = with_ended(new_run(2), "a", StepKind::Run);
+    let state = run.state_bytes();
+    let limits = |steps, state_bytes| CallInfo {
+        limits: RunLimits { steps, state_bytes },
+        ..discovery(&run)
+    };
+    let ended = |decision: &Decision| match decision.effects.as_slice() {
+        [Effect::Finish(Ending::Failed { error, .. })] => {
+            Some((error.name.clone(), error.message.clone(), error.no_retry))
+        }
+        _ => None,
+    };
+    let steps = "The function run exceeded the step limit of 1 steps.";
+    let bytes = format!("The function run exceeded the state size limit of {state} bytes.");
+    for (call, ops, expected) in [
+        (limits(2, usize::MAX), vec![ran("b")], None),
+        (
+            limits(1, usize::MAX),
+            vec![ran("b")],
+            Some(("InngestErrFunctionOverflowed", steps)),
+        ),
+        (
+            limits(1, usize::MAX),
+            vec![planned("b")],
+            Some(("InngestErrFunctionOverflowed", steps)),
+        ),
+        (limits(2, state + 1), vec![ran("b")], None),
+        (
+            limits(2, state),
+            vec![ran("b")],
+            Some(("InngestErrStateOverflowed", bytes.as_str())),
+        ),
+        // What brings no result is not too large.
+        (limits(2, 1), vec![planned("b")], None),
+    ] {
+        let decision = decide(&run, &call, reply(ops), NOW);
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned(), true));
+        assert_eq!(ended(&decision), expected, "{:?}", call.limits);
+    }
+    run = with_open(run, "s", StepKind::Sleep, None);
+    let lowered = RunLimits {
+        steps: 1,
+        ..RunLimits::default()
+    };
+    let found = resolve(
+        &run,
+        work_id("step:s"),
+        &step("s"),
+        StepStatus::Completed,
+        Memo::Null,
+        lowered,
+        NOW,
+    );
+    assert_eq!(
+        told(&found),
+        "run failed InngestErrFunctionOverflowed",
+        "a limit that was lowered under a run ends it with its next result"
+    );
+}
+
+#[test]
+fn what_an_sdk_calls_code_is_kept_with_the_first_report_of_the_step() {
+    let sorted = |op: Op| Op {
+        sort: Some("step.sendEvent".to_owned()),
+        ..op
+    };
+    let (new, open) = (new_run(2), with_open(new_run(2), "a", StepKind::Run, None));
+    let error = || OpKind::StepError {
+        error: StepError::new("Error", "boom"),
+    };
+    for (run, op, expected) in [
+        (
+            &new,
+            sorted(planned("a")),
+            "open a Run; run a; a is step.sendEvent",
+        ),
+        (
+            &new,
+            sorted(ran("a")),
+            "end a Run Completed data 1; a is step.sendEvent; discover",
+        ),
+        (
+            &open,
+            sorted(ran("a")),
+            "end a Run Completed data 1; discover",
+        ),
+        (
+            &new,
+            sorted(sleep("a", "1h")),
+            "open a Sleep; wake a +3600s",
+        ),
+        (
+            &new,
+            sorted(op("a", error())),
+            "failed a #0 step_error +10s; again +10s #1",
+        ),
+    ] {
+        assert_eq!(decided(run, &discovery(run), vec![op]), expected);
+    }
+}
+
+#[test]
 fn one_reply_may_hold_a_thousand_ops() {
     let run = new_run(2);
     let ops = |count: usize| (0..count).map(|n| planned(&format!("s{n}"))).collect();

@@ -127,6 +127,7 @@ pub(super) fn op(name: &str, kind: OpKind) -> Op {
         name: name.to_owned(),
         kind,
         timing: None,
+        sort: None,
         is_race: false,
     }
 }
@@ -208,6 +209,7 @@ fn words(effect: &Effect) -> String {
             };
             format!("end {step} {kind:?} {status:?} {memo}")
         }
+        Effect::Sort { step, sort } => format!("{step} is {sort}"),
         Effect::Discover => "discover".to_owned(),
         Effect::RunStep { step } => format!("run {step}"),
         Effect::Wake { step, at } => format!("wake {step} {}", after(*at)),

@@ -5,6 +5,11 @@ use crate::time::Timestamp;
 /// What a step asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepDetails {
+    /// To run code of this sort, as the SDK calls it; code that it has no name for has no details.
+    Code {
+        /// For example `step.sendEvent`.
+        sort: String,
+    },
     /// To sleep.
     Sleep {
         /// When it ends.
@@ -50,7 +55,7 @@ impl StepDetails {
             | Self::Event { until, .. }
             | Self::Signal { until, .. }
             | Self::Invoke { until, .. } => Some(*until),
-            Self::Fetch { .. } => None,
+            Self::Code { .. } | Self::Fetch { .. } => None,
         }
     }
 }

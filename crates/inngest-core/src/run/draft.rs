@@ -232,12 +232,27 @@ impl<'a> Draft<'a> {
         self.run.has_ended(step) || self.ended.contains(step)
     }
 
-    fn take(&mut self, op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
+    fn take(&mut self, mut op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
+        let sort = op.sort.take();
+        let sort = sort.filter(|_| is_code(&op.kind) && !self.is_known(&op.step));
+        let Some(sort) = sort else {
+            return self.take_new(op, hint);
+        };
+        let step = op.step.clone();
+        let taken = self.take_new(op, hint)?;
+        if self.is_known(&step) {
+            self.effects.push(Effect::Sort { step, sort });
+        }
+        Ok(taken)
+    }
+
+    fn take_new(&mut self, op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
         let Op {
             step,
             name,
             kind,
             timing,
+            sort: _,
             is_race,
         } = op;
         match kind {
@@ -541,6 +556,18 @@ fn opens(kind: &OpKind) -> bool {
         | OpKind::DeferAdd { .. }
         | OpKind::DeferAbort { .. } => false,
     }
+}
+
+/// Whether it is about a step that runs code of the app.
+fn is_code(kind: &OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::StepRun { .. }
+            | OpKind::StepVerbatim { .. }
+            | OpKind::StepError { .. }
+            | OpKind::StepFailed { .. }
+            | OpKind::StepPlanned
+    )
 }
 
 fn function_error(error: StepError, hint: &RetryHint) -> Failure {

@@ -95,6 +95,9 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
     check_size(&step, "error", raw.error.as_ref())?;
     check_size(&step, "input", raw.opts.as_ref())?;
     let is_race = raw.opt_text("parallelMode").as_deref() == Some("race");
+    let sort = raw
+        .opt_text("type")
+        .filter(|sort| sort.len() <= limits::STEP_SORT_BYTES);
     let timing = raw.timing.as_ref().and_then(timing_of);
     let mut name = raw
         .display_name
@@ -108,6 +111,7 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
         name,
         kind,
         timing,
+        sort,
         is_race,
     })
 }

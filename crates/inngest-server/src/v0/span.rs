@@ -94,12 +94,13 @@ impl RunTraceSpan {
         self.0.step.as_ref().map(|step| step.as_str())
     }
 
-    /// `FINALIZATION` for the request that ended the run, else the word of `stepOp`, else empty.
-    async fn step_type(&self) -> &'static str {
-        match self.0.kind {
+    /// `FINALIZATION` for the request that ended the run, else the SDK's word for the step, else the word of `stepOp`, else empty.
+    async fn step_type(&self) -> &str {
+        match (self.0.kind, &self.0.info) {
             _ if self.0.is_final => "FINALIZATION",
-            Some(kind) => StepOp::of(kind).map_or("", StepOp::word),
-            None => "",
+            (_, Some(trace::StepInfo::Code { sort })) => sort,
+            (Some(kind), _) => StepOp::of(kind).map_or("", StepOp::word),
+            (None, _) => "",
         }
     }
 
@@ -265,10 +266,10 @@ pub(crate) struct WaitForEventStepInfo {
     timed_out: Option<bool>,
 }
 
-/// A step that ran code; this server knows no more of it.
+/// A step that ran code.
 #[derive(SimpleObject)]
 pub(crate) struct RunStepInfo {
-    /// Sort of code.
+    /// What the SDK calls code of this sort; null where it has no word for it.
     #[graphql(name = "type")]
     kind: Option<String>,
 }
@@ -288,6 +289,7 @@ impl From<trace::StepInfo> for StepInfo {
     fn from(info: trace::StepInfo) -> Self {
         let ulid = |id: inngest_core::ids::EventId| UlidText(id.to_string());
         match info {
+            trace::StepInfo::Code { sort } => Self::Run(RunStepInfo { kind: Some(sort) }),
             trace::StepInfo::Invoke {
                 event,
                 function,

@@ -112,6 +112,7 @@ impl Draft<'_> {
                 memo,
                 timing,
             } => self.end(step, name, kind, status, memo, timing),
+            Effect::Sort { step, sort } => self.note(&step, StepDetails::Code { sort }),
             Effect::Discover => self.add_work(
                 JobKind::Discover,
                 &format!("discover:{}", self.run.revision),

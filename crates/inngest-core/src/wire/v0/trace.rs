@@ -63,6 +63,11 @@ pub struct Node {
 /// What a step asked for, and what came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepInfo {
+    /// It ran code.
+    Code {
+        /// What the SDK calls code of this sort.
+        sort: String,
+    },
     /// It invoked a function.
     Invoke {
         /// The event that was sent for it.
@@ -477,6 +482,7 @@ impl Nesting<'_> {
             .is_ended()
             .then_some(step.status == StepStatus::TimedOut);
         Some(match step.details.clone()? {
+            StepDetails::Code { sort } => StepInfo::Code { sort },
             StepDetails::Sleep { until } => StepInfo::Sleep { until },
             StepDetails::Event {
                 name,

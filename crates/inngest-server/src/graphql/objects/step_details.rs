@@ -97,6 +97,7 @@ impl StepDetailsUnion {
             StepStatus::Completed | StepStatus::Failed => Some(false),
         };
         Some(match step.details.clone()? {
+            StepDetails::Code { .. } => return None,
             StepDetails::Sleep { until } => Self::Sleep(SleepStepDetails {
                 until: DateTime(until),
             }),
