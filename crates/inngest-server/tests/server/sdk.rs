@@ -275,7 +275,15 @@ async fn dev_page_lists_functions_and_exists_in_dev_only() {
     let server = Server::dev().await;
     server.register().await;
     let body = server.get("/dev").await.json();
-    assert_eq!(body["functions"][0]["slug"], "shop-receipt");
+    let function = &body["functions"][0];
+    assert_eq!(function["slug"], "shop-receipt");
+    assert_eq!(
+        function["triggers"],
+        json!([{"event": "shop/order.placed"}])
+    );
+    let uri = "http://localhost:3000/api/inngest?fnId=shop-receipt&stepId=step";
+    let steps = json!([{"id": "step", "name": "step", "uri": uri}]);
+    assert_eq!(function["steps"], steps);
     assert!(body["features"].is_object());
     let bearer = format!("Bearer {SIGNING_KEY}");
     let answer = Server::start()
