@@ -44,6 +44,7 @@ mod second_look;
 mod settings;
 mod sift;
 mod signals;
+mod sorted;
 mod suites;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -99,6 +100,7 @@ pub use runs::Runs;
 pub use search::{Found, Scan};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
+pub use sorted::{RunOrder, RunTime, SortedRuns};
 pub use suites::{RunLimit, Suites};
 pub use trace_context::continue_from;
 pub use traces::Trace;

@@ -2,13 +2,17 @@
 //! same services. `docs/v0-gql.md` says what it answers differently from the server that those suites were written for.
 
 mod event;
+mod filter;
 mod function;
 pub(crate) mod http;
+mod list;
 mod nulls;
 mod query;
+mod rules;
 mod run;
 mod scalars;
 mod span;
+mod stream;
 
 use async_graphql::{EmptyMutation, EmptySubscription, Schema};
 

@@ -18,9 +18,13 @@ use crate::{
     },
     v0::{
         event::{Event, EventV2},
+        filter::{EventsFilter, EventsQuery, RunsFilter, RunsOrder, StreamQuery},
         function::Function,
+        list::{self, EventsConnection, RunsConnection},
+        rules::{EVENTS, EVENTS_LISTED, PageSizes, RUNS, STREAM},
         run::{FunctionRun, FunctionRunV2, RunTraceTrigger},
         span::RunTraceSpanOutput,
+        stream::{self, StreamItem},
     },
 };
 
@@ -52,6 +56,11 @@ fn parse<T: FromStr>(id: &str) -> Result<T, Error> {
         .map_err(|_| bad_input("this is not a ULID, so there is nothing of this id"))
 }
 
+/// What a page of so many entries costs.
+fn cost(sizes: PageSizes, asked: i32, children: usize) -> usize {
+    5 + (sizes.of(asked) as usize).saturating_mul(children)
+}
+
 async fn event(ctx: &Context<'_>, id: &str) -> Result<inngest_core::event::Event, Error> {
     let (asking, id) = (asking(ctx), parse::<EventId>(id)?);
     let found = asking.services.events().get(&asking.actor, id).await;
@@ -75,6 +84,52 @@ impl Query {
     /// An event.
     async fn event(&self, ctx: &Context<'_>, query: EventQuery) -> Result<Option<Event>, Error> {
         event(ctx, &query.event_id).await.map(Event).map(Some)
+    }
+
+    /// Events, newest first. A page has 1 to 51 of them; another number stands for 40.
+    #[graphql(complexity = "cost(EVENTS, first, child_complexity)")]
+    async fn events_v2(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 40)] first: i32,
+        after: Option<String>,
+        filter: EventsFilter,
+    ) -> Result<EventsConnection, Error> {
+        list::events(ctx, first, after, filter).await
+    }
+
+    /// The latest events, newest first.
+    #[graphql(complexity = "5 + EVENTS_LISTED as usize * child_complexity")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        query: EventsQuery,
+    ) -> Result<Option<Vec<Event>>, Error> {
+        stream::events(ctx, query).await.map(Some)
+    }
+
+    /// The latest events, newest first, each with the runs that it started.
+    #[graphql(complexity = "cost(STREAM, query.limit, child_complexity)")]
+    async fn stream(
+        &self,
+        ctx: &Context<'_>,
+        query: StreamQuery,
+    ) -> Result<Vec<StreamItem>, Error> {
+        stream::items(ctx, query).await
+    }
+
+    /// Runs. A page has 1 to 399 of them; another number stands for 40.
+    #[graphql(complexity = "cost(RUNS, first, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 100)] first: i32,
+        after: Option<String>,
+        order_by: Vec<RunsOrder>,
+        filter: RunsFilter,
+        #[graphql(name = "preview")] _preview: Option<bool>,
+    ) -> Result<RunsConnection, Error> {
+        list::runs(ctx, first, after, &order_by, filter).await
     }
 
     /// Functions of the environment.

@@ -49,6 +49,19 @@ impl From<RunStatus> for FunctionRunStatus {
     }
 }
 
+impl From<FunctionRunStatus> for RunStatus {
+    fn from(status: FunctionRunStatus) -> Self {
+        match status {
+            FunctionRunStatus::Queued => Self::Queued,
+            FunctionRunStatus::Running => Self::Running,
+            FunctionRunStatus::Completed => Self::Completed,
+            FunctionRunStatus::Failed => Self::Failed,
+            FunctionRunStatus::Cancelled => Self::Cancelled,
+            FunctionRunStatus::Skipped => Self::Skipped,
+        }
+    }
+}
+
 /// A run.
 pub(crate) struct FunctionRun(pub(crate) Run);
 

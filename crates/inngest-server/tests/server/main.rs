@@ -28,3 +28,5 @@ mod sse;
 mod suites;
 mod tokens;
 mod v0;
+mod v0_documents;
+mod v0_lists;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The data of an operation that must succeed.
-async fn ask(server: &Server, query: &str, variables: Value) -> Value {
+pub(crate) async fn ask(server: &Server, query: &str, variables: Value) -> Value {
     let body = json!({"query": query, "variables": variables});
     let answer = server.post("/v0/gql", &body).await;
     assert_eq!(
@@ -247,11 +247,17 @@ async fn nobody_sees_what_belongs_to_another_environment() {
     ];
     let answer = send(
         "/v0/gql",
-        json!({"query": "{ functions { id } }"}),
+        json!({"query": "{ functions { id } events(query: {}) { id } stream(query: {}) { id }
+            eventsV2(filter: {from: \"0001-01-01T00:00:00Z\"}) { totalCount edges { cursor } }
+            runs(orderBy: [], filter: {from: \"0001-01-01T00:00:00Z\"}) { totalCount edges { cursor } } }"}),
         &foreign,
     )
     .await;
-    assert_eq!(answer["data"], json!({"functions": []}));
+    let nothing = json!({"totalCount": 0, "edges": []});
+    assert_eq!(
+        answer["data"],
+        json!({"functions": [], "events": [], "stream": [], "eventsV2": nothing, "runs": nothing})
+    );
     for (field, known, unknown) in [
         (
             "eventV2(id: \"@\") { id }",
