@@ -40,12 +40,73 @@ pub enum ActorKind {
     Token,
 }
 
+impl ActorKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Dev,
+        Self::SigningKey,
+        Self::EventKey,
+        Self::System,
+        Self::Token,
+    ];
+
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::SigningKey => "signing-key",
+            Self::EventKey => "event-key",
+            Self::System => "system",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// Who did something, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// What kind of caller it was.
+    pub kind: ActorKind,
+    /// See [`Actor::subject`].
+    pub subject: Option<Arc<str>>,
+}
+
+impl Author {
+    /// The server itself.
+    pub fn system() -> Self {
+        Self {
+            kind: ActorKind::System,
+            subject: None,
+        }
+    }
+
+    /// The stored form.
+    pub fn to_text(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{}:{subject}", self.kind.as_str()),
+            None => self.kind.as_str().to_owned(),
+        }
+    }
+
+    /// Reads the stored form; none when it is not one of this version's.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (word, subject) = match text.split_once(':') {
+            Some((word, subject)) => (word, Some(subject.into())),
+            None => (text, None),
+        };
+        let kind = ActorKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)?;
+        Some(Self { kind, subject })
+    }
+}
+
 /// What the bearer of a token may do; each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Sees everything, changes nothing.
     Viewer,
-    /// Sends events, starts, cancels and reruns runs.
+    /// Sends events, starts, cancels and reruns runs, pauses functions.
     Member,
     /// Adds and removes apps.
     Admin,
@@ -87,6 +148,7 @@ impl Role {
                 Scope::MetricsRead,
                 Scope::EventsSend,
                 Scope::RunsWrite,
+                Scope::FunctionsWrite,
             ],
             // Reporting steps is for apps alone.
             Self::Admin | Self::Owner => &[
@@ -96,6 +158,7 @@ impl Role {
                 Scope::MetricsRead,
                 Scope::EventsSend,
                 Scope::RunsWrite,
+                Scope::FunctionsWrite,
                 Scope::AppsWrite,
             ],
         }
@@ -122,6 +185,8 @@ pub enum Scope {
     Execute,
     /// See figures over time.
     MetricsRead,
+    /// Pause and resume functions.
+    FunctionsWrite,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,16 +286,18 @@ impl Actor {
 
     /// Whose doings are counted together, whichever environment they concern: the subject of an organization, or the kind of key.
     pub fn principal(&self) -> String {
-        let kind = match self.kind {
-            ActorKind::Dev => "dev",
-            ActorKind::SigningKey => "signing-key",
-            ActorKind::EventKey => "event-key",
-            ActorKind::System => "system",
-            ActorKind::Token => "token",
-        };
+        let kind = self.kind.as_str();
         match &self.subject {
             Some(subject) => format!("{}:{kind}:{subject}", self.org),
             None => format!("{}:{kind}:", self.org),
+        }
+    }
+
+    /// Who this is, to be remembered.
+    pub fn author(&self) -> Author {
+        Author {
+            kind: self.kind,
+            subject: self.subject.clone(),
         }
     }
 
@@ -279,6 +346,20 @@ mod tests {
     }
 
     #[test]
+    fn authors_survive_their_stored_form() {
+        let person = Actor::token(DEFAULT_ORG, DEFAULT_ENV, Role::Member, Timestamp::MAX);
+        for author in [
+            Author::system(),
+            Actor::dev().author(),
+            Actor::signing_key(DEFAULT_ORG, DEFAULT_ENV).author(),
+            person.named("https://id.test/ada").author(),
+        ] {
+            assert_eq!(Author::from_text(&author.to_text()), Some(author));
+        }
+        assert_eq!(Author::from_text("nobody"), None);
+    }
+
+    #[test]
     fn event_key_may_send_and_nothing_else() {
         let actor = Actor::event_key(DEFAULT_ORG, DEFAULT_ENV);
         assert_eq!(actor.require(Scope::EventsSend), Ok(()));
@@ -288,6 +369,7 @@ mod tests {
             Scope::EventsRead,
             Scope::RunsRead,
             Scope::RunsWrite,
+            Scope::FunctionsWrite,
             Scope::Execute,
             Scope::MetricsRead,
         ] {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::{
     ids::{AppId, FunctionId, SyncId},
     json::Json,
+    pause::Pause,
     time::Timestamp,
 };
 
@@ -58,6 +59,8 @@ pub struct Function {
     pub updated_at: Timestamp,
     /// When a sync no longer had it.
     pub archived_at: Option<Timestamp>,
+    /// How it is paused, if it is.
+    pub pause: Option<Pause>,
 }
 
 /// One registered configuration of a function.
@@ -135,6 +138,7 @@ mod tests {
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
             archived_at: archived.then(Timestamp::default),
+            pause: None,
         }
     }
 

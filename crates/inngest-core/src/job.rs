@@ -32,11 +32,15 @@ pub enum JobKind {
     FinishTimeout = 9,
     /// A tick of a cron schedule.
     Cron = 10,
+    /// The pause of a function is over: what it held back may go on.
+    Release = 11,
+    /// A pause was to end by itself at this time.
+    EndPause = 12,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Discover,
         Self::RunStep,
         Self::Wake,
@@ -47,6 +51,8 @@ impl JobKind {
         Self::StartTimeout,
         Self::FinishTimeout,
         Self::Cron,
+        Self::Release,
+        Self::EndPause,
     ];
 
     /// The stored number.
@@ -70,7 +76,9 @@ impl JobKind {
             | Self::Cancel
             | Self::StartTimeout
             | Self::FinishTimeout
-            | Self::Cron => false,
+            | Self::Cron
+            | Self::Release
+            | Self::EndPause => false,
         }
     }
 }
@@ -102,6 +110,17 @@ pub struct Work {
     pub epoch: i64,
     /// What the handler needs besides; its form belongs to `services`.
     pub payload: Bytes,
+}
+
+/// Added to the time of work that a pause holds back, in ms: later than any time that work can be due, so that the schedule never holds it.
+/// Stored; an index of the database names it as well.
+pub const HELD_MS: i64 = 1_000_000_000_000_000;
+
+impl Work {
+    /// Whether a pause holds it back.
+    pub fn is_held(&self) -> bool {
+        self.due_at.as_millis() >= HELD_MS
+    }
 }
 
 /// What came for a step that waited: the payload of [`JobKind::Resume`] and [`JobKind::Cancel`].

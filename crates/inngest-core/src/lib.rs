@@ -18,6 +18,7 @@ pub mod json;
 pub mod limits;
 pub mod op;
 pub mod page;
+pub mod pause;
 pub mod rollup;
 pub mod run;
 pub mod time;

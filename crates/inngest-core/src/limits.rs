@@ -70,6 +70,8 @@ pub const EVENT_NAMES_LISTED: u32 = 1_000;
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
 /// Longest key by which a caller marks a request as the same, in bytes.
 pub const REQUEST_KEY_BYTES: usize = 255;
+/// Longest note on a pause, in bytes.
+pub const PAUSE_REASON_BYTES: usize = 1_024;
 /// Earliest and latest `ts` of an event: 1980-01-01 and 2100-01-01, in ms.
 pub const EVENT_TS_MIN: i64 = 315_532_800_000;
 /// See [`EVENT_TS_MIN`].

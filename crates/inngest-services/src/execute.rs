@@ -58,6 +58,8 @@ enum Start {
     End(Ending),
     /// The start must be recorded first, because timeouts hang on it.
     MarkFirst,
+    /// The function is paused, and this holds back the run, which has started or not.
+    Held { has_started: bool },
 }
 
 impl Engine {
@@ -68,12 +70,12 @@ impl Engine {
         };
         fail_point!("exec::leased");
         let cell = self.cells.get(run);
-        let Some(loaded) = self.registries.function(work.env, work.function).await? else {
-            return Ok(self.wait_for_function(work));
-        };
         let since = self.clock.now();
         let mut marked = false;
         loop {
+            let Some(loaded) = self.registries.function(work.env, work.function).await? else {
+                return Ok(self.wait_for_function(work));
+            };
             let start = self.prepare(&cell, work, &loaded, since, marked).await?;
             let record = Record {
                 run,
@@ -105,6 +107,11 @@ impl Engine {
                         .record(work.env, &cell, record, |_, _| finish(ending.clone()))
                         .await?;
                     return Ok(recorded.into_verdict());
+                }
+                Start::Held { has_started } => {
+                    if let Some(verdict) = self.hold(work, has_started).await? {
+                        return Ok(verdict);
+                    }
                 }
                 Start::MarkFirst => {
                     marked = true;
@@ -193,6 +200,10 @@ impl Engine {
             return Ok(Start::Ended);
         };
         trace_context::join(progress.trace);
+        let has_started = progress.started_at.is_some();
+        if loaded.holds(has_started) {
+            return Ok(Start::Held { has_started });
+        }
         let timeouts = loaded.config.timeouts;
         match progress.started_at {
             None => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use inngest_core::{
     access::Actor,
+    app::Function,
     ids::{FunctionId, RunId, StepId, WorkId},
     job::{JobKind, Work},
     run::{Run, StepKind},
@@ -17,7 +18,7 @@ use crate::{Error, runs::Runs};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// Stable word: `calling_app`, `queued`, `retrying`, `sleeping`, `waiting_for_event`, `waiting_for_run`, `waiting_for_signal`,
-    /// `fetching`, `scheduled`, `ended`.
+    /// `fetching`, `scheduled`, `paused`, `ended`.
     pub code: &'static str,
     /// A sentence for people.
     pub text: String,
@@ -97,11 +98,16 @@ impl Runs<'_> {
             .collect();
         let work = store.work_of_runs(actor.env, &open).await?;
         let schedule = self.schedule_of(&work).await;
+        let ends = self.ends_of_pauses(actor, &work).await?;
         let now = self.0.clock.now();
         for work in &work {
             let Some(run) = work.run else { continue };
+            let names = names_of(run, work, &names);
             let is_called = self.0.cells.call_since(run, work.id).is_some();
-            let reason = reason(work, is_called, names_of(run, work, &names), &schedule, now);
+            let reason = match work.is_held() {
+                true => Some(held_back(work, &names.0, ends.get(&work.function).copied())),
+                false => reason(work, is_called, names, &schedule, now),
+            };
             if let Some(reasons) = found.get_mut(&run) {
                 reasons.extend(reason);
             }
@@ -115,6 +121,24 @@ impl Runs<'_> {
             });
         }
         Ok(found)
+    }
+
+    /// When the pauses end by themselves that hold back some of this work.
+    async fn ends_of_pauses(
+        &self,
+        actor: &Actor,
+        work: &[Work],
+    ) -> Result<HashMap<FunctionId, Timestamp>, Error> {
+        let held = work.iter().filter(|work| work.is_held());
+        let mut functions: Vec<FunctionId> = held.map(|work| work.function).collect();
+        functions.sort_unstable();
+        functions.dedup();
+        if functions.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.0.store.find_functions(actor.env, &functions).await?;
+        let end = |function: Function| Some((function.id, function.pause?.resumes_at?));
+        Ok(found.into_iter().filter_map(end).collect())
     }
 
     /// What the schedule says of the work of runs. Where it does not answer its state says so.
@@ -166,6 +190,20 @@ fn names_of(
         || (String::new(), None),
         |(name, kind)| (format!(" in step `{name}`"), Some(*kind)),
     )
+}
+
+/// Why work is not done that a pause holds back.
+fn held_back(work: &Work, at: &str, resumes_at: Option<Timestamp>) -> Reason {
+    let ending = match resumes_at {
+        Some(time) => format!("at {time} at the latest"),
+        None => "when somebody resumes it".to_owned(),
+    };
+    Reason {
+        code: "paused",
+        text: format!("its function is paused; it goes on{at} {ending}"),
+        until: resumes_at,
+        step: work.step.clone(),
+    }
 }
 
 /// Why a piece of work is not done yet; none for what is no part of the run's way.
@@ -221,7 +259,11 @@ fn reason(
             let text = format!("what it waited for has come{at}");
             ("queued", text, None)
         }
-        JobKind::StartTimeout | JobKind::FinishTimeout | JobKind::Cron => return None,
+        JobKind::StartTimeout
+        | JobKind::FinishTimeout
+        | JobKind::Cron
+        | JobKind::Release
+        | JobKind::EndPause => return None,
     };
     Some(Reason {
         code,

@@ -76,6 +76,11 @@ impl Engine {
                 return Ok(Verdict::done());
             }
         }
+        if loaded.holds(true)
+            && let Some(verdict) = self.hold(work, true).await?
+        {
+            return Ok(verdict);
+        }
         let since = self.clock.now();
         let outcome = self.client.fetch(&request).await;
         let policy = self.retry_policy(&loaded);

@@ -151,6 +151,8 @@ impl Engine {
                 self.cancel_by_work(work).await
             }
             JobKind::Cron => self.fire(work).await,
+            JobKind::Release => self.release(work).await,
+            JobKind::EndPause => self.end_pause(work).await,
         }
     }
 

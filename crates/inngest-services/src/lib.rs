@@ -28,6 +28,7 @@ mod live;
 mod metrics;
 mod of_many;
 mod outcome;
+mod pauses;
 mod programs;
 mod record;
 mod refill;
@@ -88,6 +89,7 @@ pub use live::{
     EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, RunFeedFilter,
     RunNews, Standing, Update,
 };
+pub use pauses::PauseRequest;
 pub use programs::Programs;
 pub use requests::RequestKey;
 pub use rerun::{Beginning, Rerun, RerunVersion};
@@ -180,7 +182,11 @@ impl Services {
         .await?;
         let tokens = auth::Tokens::new(keys, secret.as_deref());
         let budget = parts.settings.api_rate.map(|rate| parts.queue.budget(rate));
-        let registries = registry::Registries::new(parts.store.clone(), parts.programs.clone());
+        let registries = registry::Registries::new(
+            parts.store.clone(),
+            parts.programs.clone(),
+            parts.clock.clone(),
+        );
         Ok(Self(Arc::new(engine::Engine {
             registries,
             cells: cells::Cells::new(parts.settings.cache_bytes),

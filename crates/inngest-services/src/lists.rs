@@ -37,6 +37,8 @@ pub struct FunctionFilter {
     pub trigger_event: Option<String>,
     /// With such a trigger.
     pub triggers: Option<Vec<FunctionTrigger>>,
+    /// Only those that are paused, or only those that are not.
+    pub is_paused: Option<bool>,
     /// Archived ones too.
     pub with_archived: bool,
     /// Part of the name or the slug, in any letter case.
@@ -254,6 +256,7 @@ impl Functions<'_> {
             filter: StoredFunctions {
                 apps: filter.apps.clone(),
                 with_archived: filter.with_archived,
+                is_paused: filter.is_paused,
             },
         })
     }

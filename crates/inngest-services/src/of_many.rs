@@ -275,6 +275,7 @@ fn stored(filter: &FunctionFilter) -> StoredFunctions {
     StoredFunctions {
         apps: None,
         with_archived: filter.with_archived,
+        is_paused: filter.is_paused,
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use inngest_core::{
@@ -13,12 +17,18 @@ use inngest_core::{
         trigger::{is_wildcard, patterns_for},
     },
     ids::{EnvId, FunctionId},
+    pause::PauseNewEvents,
+    time::{Clock, Timestamp},
     wire::sync::parse_config,
 };
-use inngest_state::Store;
+use inngest_state::{Store, Writers};
 use tracing::error;
 
 use crate::{Error, programs::Programs};
+
+/// How old what is known of an environment's functions may be where other processes change them too: within it, all have learned of a
+/// pause. What is routed by an older version is refused at once.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A function, read and compiled.
 pub(crate) struct Loaded {
@@ -69,10 +79,26 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Whether new triggers start no run, because the function is paused.
+    pub(crate) fn skips(&self) -> bool {
+        let pause = self.function.pause.as_ref();
+        pause.is_some_and(|pause| pause.new_events == PauseNewEvents::Skip)
+    }
+
+    /// Whether a run of it gets no further call for now.
+    pub(crate) fn holds(&self, has_started: bool) -> bool {
+        let pause = self.function.pause.as_ref();
+        pause.is_some_and(|pause| pause.holds(has_started))
+    }
+}
+
 /// The functions of one environment at one version.
 pub(crate) struct Registry {
     /// The version, stated by every commit that was routed by it.
     pub(crate) version: i64,
+    /// When the version was last compared with the database's, in ms.
+    checked_at: AtomicI64,
     by_id: HashMap<FunctionId, Arc<Loaded>>,
     by_slug: HashMap<String, Arc<Loaded>>,
     /// Trigger patterns with the functions that have them and the number of the trigger.
@@ -80,9 +106,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    fn new(version: i64, functions: Vec<Function>, programs: &Programs) -> Self {
+    fn new(
+        version: i64,
+        functions: Vec<Function>,
+        programs: &Programs,
+        checked_at: Timestamp,
+    ) -> Self {
         let mut registry = Self {
             version,
+            checked_at: checked_at.as_millis().into(),
             by_id: HashMap::new(),
             by_slug: HashMap::new(),
             by_pattern: HashMap::new(),
@@ -197,19 +229,22 @@ impl Registry {
 pub(crate) struct Registries {
     store: Store,
     programs: Programs,
+    clock: Clock,
     by_env: RwLock<HashMap<EnvId, Arc<Registry>>>,
 }
 
 impl Registries {
-    pub(crate) fn new(store: Store, programs: Programs) -> Self {
+    pub(crate) fn new(store: Store, programs: Programs, clock: Clock) -> Self {
         Self {
             store,
             programs,
+            clock,
             by_env: RwLock::default(),
         }
     }
 
-    /// The registry of an environment. It may be outdated by now: commits state its version, and a refused one calls `reload`.
+    /// The registry of an environment. It may be outdated by now, no more than [`FRESH`] where others change functions too: commits
+    /// state its version, and a refused one calls `reload`.
     pub(crate) async fn get(&self, env: EnvId) -> Result<Arc<Registry>, Error> {
         let known = self
             .by_env
@@ -218,15 +253,37 @@ impl Registries {
             .get(&env)
             .cloned();
         match known {
-            Some(registry) => Ok(registry),
-            None => self.reload(env).await,
+            Some(registry) if self.is_fresh(&registry) => Ok(registry),
+            Some(registry) if self.store.functions_version(env).await? == registry.version => {
+                Ok(registry)
+            }
+            Some(_) | None => self.reload(env).await,
         }
+    }
+
+    /// Whether it need not be compared with the database now. Of those who ask at the same time one does it.
+    fn is_fresh(&self, registry: &Registry) -> bool {
+        if self.store.writers() == Writers::One {
+            return true;
+        }
+        let now = self.clock.now();
+        let checked_at = registry.checked_at.load(Ordering::Relaxed);
+        if now.since(Timestamp::from_millis(checked_at)) < FRESH {
+            return true;
+        }
+        let order = Ordering::Relaxed;
+        let taken = registry
+            .checked_at
+            .compare_exchange(checked_at, now.as_millis(), order, order);
+        taken.is_err()
     }
 
     /// Reads the registry again.
     pub(crate) async fn reload(&self, env: EnvId) -> Result<Arc<Registry>, Error> {
+        let now = self.clock.now();
         let (version, functions) = self.store.load_functions(env).await?;
-        let registry = Arc::new(Registry::new(version, functions, &self.programs));
+        let registry = Registry::new(version, functions, &self.programs, now);
+        let registry = Arc::new(registry);
         self.by_env
             .write()
             .unwrap_or_else(PoisonError::into_inner)

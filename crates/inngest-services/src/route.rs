@@ -9,7 +9,7 @@ use inngest_core::{
     job::{JobKind, Work},
     json::Json,
     limits,
-    run::{RerunFrom, RunStatus, progress::Progress},
+    run::{RerunFrom, RunStatus, SkipReason, progress::Progress},
     time::Timestamp,
     wait::{Condition, Wait, WaitKind},
 };
@@ -103,7 +103,9 @@ impl Engine {
         } else {
             self.keys(loaded, event, &cause, now)
         };
-        NewRun {
+        // A repetition is asked for by somebody who knows of the pause: it waits instead.
+        let is_skipped = cause.original.is_none() && loaded.skips();
+        let run = NewRun {
             org,
             env,
             id,
@@ -125,6 +127,11 @@ impl Engine {
             work: first,
             otherwise: None,
             waits: self.cancel_waits(org, env, loaded, id, event, now),
+        };
+        if is_skipped {
+            skipped(run, SkipReason::FunctionPaused)
+        } else {
+            run
         }
     }
 
@@ -214,6 +221,18 @@ impl Engine {
     }
 }
 
+/// The record of a run that is never executed. It takes no key, so that a later start by the same key is no second one.
+fn skipped(run: NewRun, reason: SkipReason) -> NewRun {
+    NewRun {
+        status: RunStatus::Skipped,
+        skip_reason: Some(reason),
+        keys: Vec::new(),
+        work: Vec::new(),
+        waits: Vec::new(),
+        ..run
+    }
+}
+
 pub(crate) fn key_hash(kind: &str, key: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{kind}:{key}").as_bytes())
 }
@@ -225,6 +244,7 @@ pub(crate) fn drafts_of<'a>(events: impl IntoIterator<Item = &'a NewEvent>) -> V
         .flat_map(|new| {
             new.runs
                 .iter()
+                .filter(|run| !run.status.is_ended())
                 .map(|run| progress_of(run, vec![(new.event.id, new.event.body.clone())]))
         })
         .collect()

@@ -21,6 +21,9 @@ use crate::requests::NewRequest;
 pub struct Commit {
     /// The work that this commit records the outcome of.
     pub fence: Option<Fence>,
+    /// The work of the fence, which must not end, is held back until its function is resumed: it gets a higher epoch, and is due beyond
+    /// all times. Needs the version of the functions, so that whoever resumes the function finds it.
+    pub hold: bool,
     /// Waits that must still be there; they are used up.
     pub claims: Vec<WaitId>,
     /// The environment and the version of its functions by which events were routed.
@@ -225,7 +228,7 @@ pub struct NewRun {
 pub struct Committed {
     /// All work that now must be in the schedule because of this commit, whether the caller asked for it or an event brought it about.
     pub work: Vec<Work>,
-    /// Runs that were started.
+    /// Runs that were started; one that was skipped was not.
     pub started: Vec<RunId>,
     /// Runs that were not started because of a key, each with the run that holds it.
     pub duplicates: Vec<(RunId, RunId)>,

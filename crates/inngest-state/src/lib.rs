@@ -40,6 +40,7 @@ mod migrate;
 mod of_runs;
 mod open;
 mod partitions;
+mod pauses;
 mod pool;
 mod requests;
 mod retention;
@@ -82,6 +83,8 @@ mod open_tests;
 mod pages_tests;
 #[cfg(test)]
 mod partitions_tests;
+#[cfg(test)]
+mod pauses_tests;
 #[cfg(test)]
 mod plans_tests;
 #[cfg(test)]
@@ -131,6 +134,7 @@ pub use matching::Matcher;
 pub use migrate::Migrate;
 pub use of_runs::StepHead;
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
+pub use pauses::PauseChange;
 pub use pool::{PoolStats, PoolUse};
 pub use requests::NewRequest;
 pub use retention::{Expired, Keeping, Turn};

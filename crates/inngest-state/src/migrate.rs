@@ -91,6 +91,7 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     migration!("20261126000440_objects", "20261122000100_engine"),
     migration!("20261126000441_open_waits", "20261122000100_engine"),
     migration!("20261126000480_trace", "20261122000100_engine"),
+    migration!("20261126000510_pauses", "20261122000100_engine"),
     migration!("20261126000530_rollups", "20261122000100_engine"),
     migration!("20261126000531_levels", "20261122000100_engine"),
     migration!("20261126000550_reads", "20261122000100_engine"),

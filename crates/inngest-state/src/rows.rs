@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     Error, details,
     entity::{app, event, function, run, step, wait, work},
+    pauses,
 };
 
 pub(crate) fn uuid_of(ulid: Ulid) -> Uuid {
@@ -55,7 +56,7 @@ pub(crate) fn first_id(time: Timestamp) -> Uuid {
     Uuid::from_u128(u128::from(time.as_millis().clamp(0, LAST).unsigned_abs()) << 80)
 }
 
-fn bad(table: &'static str, id: Uuid, column: &'static str) -> Error {
+pub(crate) fn bad(table: &'static str, id: Uuid, column: &'static str) -> Error {
     Error::BadRow {
         table,
         id: id.to_string(),
@@ -100,8 +101,10 @@ impl TryFrom<function::Model> for Function {
     type Error = Error;
 
     fn try_from(row: function::Model) -> Result<Self, Error> {
+        let pause = pauses::of_row(&row)?;
         Ok(Self {
             version: count("functions", row.id, "version", row.version)?,
+            pause,
             id: FunctionId::from_raw(row.id),
             app: AppId::from_raw(row.app_id),
             slug: row.slug,

@@ -20,7 +20,7 @@ use crate::{
     Error, Matcher,
     change_log::Changes,
     commit::{Commit, Committed, NewEvent, Refused},
-    matching, requests,
+    matching, pauses, requests,
     rollup::{Figures, RunBefore},
     rows::{WORK_COLUMNS, run_uuid, time, ulid_of, work_values},
     signals,
@@ -63,6 +63,7 @@ pub(crate) async fn write(
     let started = starts::choose_runs(tx, &good, &fresh, &mut outcomes).await?;
     change_runs(tx, &good).await?;
     drop_rows(tx, &good, &mut outcomes).await?;
+    pauses::hold_work(tx, &good).await?;
 
     // What others in this transaction bring for a run that ends in it came just before its end, and goes with it.
     let ended: HashSet<RunId> = good
@@ -105,7 +106,9 @@ pub(crate) async fn write(
         outcomes[*index].work.extend(commit.work.iter().cloned());
     }
     for (index, run) in &started {
-        outcomes[*index].started.push(run.id);
+        if !run.status.is_ended() {
+            outcomes[*index].started.push(run.id);
+        }
         outcomes[*index].work.extend(run.work.iter().cloned());
     }
     for outcome in &mut outcomes {
@@ -242,7 +245,13 @@ async fn judge(tx: &DatabaseTransaction, commits: &[Commit]) -> Result<Judged, E
     if !envs.is_empty() {
         let envs = envs.into_iter().map(Value::from).collect();
         let before = "SELECT id, functions_version FROM environments WHERE id IN";
-        for row in select_in(tx, before, envs, "")
+        // Whoever ends a pause raises the version, and waits here for those that hold work back under it: then it finds all of it.
+        let holds = commits.iter().any(|commit| commit.hold);
+        let after = match tx.get_database_backend() {
+            DbBackend::Postgres if holds => "ORDER BY id FOR SHARE",
+            _ => "",
+        };
+        for row in select_in(tx, before, envs, after)
             .await
             .map_err(Error::on("environments"))?
         {

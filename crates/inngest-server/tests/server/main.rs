@@ -17,6 +17,7 @@ mod http;
 mod lists;
 mod metrics;
 mod objects;
+mod pauses;
 mod permissions;
 mod rest;
 mod rest_api;

@@ -66,6 +66,7 @@ const RUNS_READ: (&str, &str) = ("RUNS_READ", "viewer");
 const METRICS_READ: (&str, &str) = ("METRICS_READ", "viewer");
 const EVENTS_SEND: (&str, &str) = ("EVENTS_SEND", "member");
 const RUNS_MANAGE: (&str, &str) = ("RUNS_MANAGE", "member");
+const FUNCTIONS_MANAGE: (&str, &str) = ("FUNCTIONS_MANAGE", "member");
 const APPS_MANAGE: (&str, &str) = ("APPS_MANAGE", "admin");
 
 /// Every root field. Those that destroy what the others need come last.
@@ -91,6 +92,8 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Mutation.sendSignal", RUNS_MANAGE, "mutation { sendSignal(input: {environmentId: \"{env}\", signal: \"unheard\"}) { delivered errors { code } } }", Some("false")),
     row("Mutation.rerunRun", RUNS_MANAGE, "mutation { rerunRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
     row("Mutation.cancelRun", RUNS_MANAGE, "mutation { cancelRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
+    row("Mutation.pauseFunction", FUNCTIONS_MANAGE, "mutation { pauseFunction(input: {functionId: \"{function}\", newEvents: HOLD}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
+    row("Mutation.resumeFunction", FUNCTIONS_MANAGE, "mutation { resumeFunction(input: {functionId: \"{function}\"}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
     row("Mutation.syncApp", APPS_MANAGE, "mutation { syncApp(input: {target: {appId: \"{app}\"}}) { app { externalId } errors { code } } }", None),
     row("Mutation.removeApp", APPS_MANAGE, "mutation { removeApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),
     row("Subscription.runUpdated", RUNS_READ, "subscription { runUpdated(runId: \"{run}\") { run { input } } }", Some("tenant-one")),
@@ -321,11 +324,11 @@ async fn no_root_field_shows_or_changes_anything_of_another_tenant() {
             );
         }
     }
-    let query = ids.fill("{ run(id: \"{run}\") { status } app(id: \"{app}\") { isArchived } environment { events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { name } } } }");
+    let query = ids.fill("{ run(id: \"{run}\") { status } app(id: \"{app}\") { isArchived } function(id: \"{function}\") { isPaused } environment { events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { name } } } }");
     let after = ask(&server, &own("owner"), &query, json!({})).await;
     assert_eq!(
         after["data"],
-        json!({"run": {"status": "QUEUED"}, "app": {"isArchived": false}, "environment": {"events": {"nodes": [{"name": "shop/order.placed"}]}}})
+        json!({"run": {"status": "QUEUED"}, "app": {"isArchived": false}, "function": {"isPaused": false}, "environment": {"events": {"nodes": [{"name": "shop/order.placed"}]}}})
     );
 }
 

@@ -72,19 +72,8 @@ impl Draft<'_> {
         };
         self.note(&step, details);
         let Some(target) = self.basis.registry.by_name(function) else {
-            let error = StepError::new(
-                "Error",
-                format!("could not find function with ID: {function}"),
-            );
-            let arrival = Arrival::Failure(memo::error(&error));
-            self.add_work(
-                JobKind::Resume,
-                &format!("resume:{step}"),
-                Some(step),
-                self.basis.now,
-                arrival.to_payload(),
-            );
-            return;
+            let message = format!("could not find function with ID: {function}");
+            return self.refuse_invoke(step, message);
         };
         let now = self.basis.now;
         let correlation = wait::correlation(self.run.run, &step);
@@ -108,6 +97,17 @@ impl Draft<'_> {
         let mut child =
             self.engine
                 .draft_run(self.run.org, self.run.env, target, &event, cause, now);
+        if child.status.is_ended() {
+            self.commit.events.push(NewEvent {
+                org: self.run.org,
+                env: self.run.env,
+                event,
+                may_exist: false,
+                runs: vec![child],
+            });
+            let message = format!("`{function}` is paused, so it was not started");
+            return self.refuse_invoke(step, message);
+        }
         let refusal = StepError::new(
             "Error",
             format!(
@@ -137,6 +137,18 @@ impl Draft<'_> {
             ..wait
         });
         self.add_timeout(step, until);
+    }
+
+    /// Ends an invoke step with an error, at once.
+    fn refuse_invoke(&mut self, step: StepId, message: String) {
+        let arrival = Arrival::Failure(memo::error(&StepError::new("Error", message)));
+        self.add_work(
+            JobKind::Resume,
+            &format!("resume:{step}"),
+            Some(step),
+            self.basis.now,
+            arrival.to_payload(),
+        );
     }
 
     pub(super) fn new_wait(&self, step: &StepId, kind: WaitKind, until: Timestamp) -> Wait {

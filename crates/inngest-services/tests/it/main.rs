@@ -10,6 +10,7 @@ mod cron;
 mod figures;
 mod hostile;
 mod live;
+mod pauses;
 mod processes;
 mod programs;
 mod races;

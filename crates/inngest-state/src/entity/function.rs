@@ -18,6 +18,12 @@ pub struct Model {
     pub created_at: i64,
     pub updated_at: i64,
     pub archived_at: Option<i64>,
+    pub paused_at: Option<i64>,
+    pub paused_by: Option<String>,
+    pub pause_reason: Option<String>,
+    pub pause_in_flight: Option<i16>,
+    pub pause_new_events: Option<i16>,
+    pub resumes_at: Option<i64>,
 }
 
 /// No relations: rows are joined by the services that need them.

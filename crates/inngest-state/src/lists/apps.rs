@@ -20,6 +20,8 @@ pub struct FunctionFilter {
     pub apps: Option<Vec<AppId>>,
     /// Archived ones too.
     pub with_archived: bool,
+    /// Only those that are paused, or only those that are not.
+    pub is_paused: Option<bool>,
 }
 
 /// Which apps to list.
@@ -115,5 +117,9 @@ pub(super) fn functions(env: EnvId, filter: &FunctionFilter) -> Select<function:
     if !filter.with_archived {
         query = query.filter(function::Column::ArchivedAt.is_null());
     }
-    query
+    match filter.is_paused {
+        None => query,
+        Some(true) => query.filter(function::Column::PausedAt.is_not_null()),
+        Some(false) => query.filter(function::Column::PausedAt.is_null()),
+    }
 }

@@ -3,6 +3,7 @@
 
 mod apps;
 mod events;
+mod functions;
 mod runs;
 
 use async_graphql::{Context, MergedObject};
@@ -15,6 +16,7 @@ use inngest_services::{Error as ServiceError, RequestKey};
 pub(crate) struct Mutation(
     events::EventMutations,
     runs::RunMutations,
+    functions::FunctionMutations,
     apps::AppMutations,
 );
 
@@ -31,6 +33,7 @@ impl Mutation {
         Self(
             events::EventMutations,
             runs::RunMutations,
+            functions::FunctionMutations,
             apps::AppMutations,
         )
     }

@@ -247,6 +247,8 @@ pub(crate) struct FunctionFilter {
     trigger_event_name: Option<String>,
     /// Only with such a trigger.
     trigger_kinds: Option<Vec<FunctionTriggerKind>>,
+    /// Only paused or only not paused.
+    is_paused: Option<bool>,
     /// Also archived ones; false when omitted.
     include_archived: Option<bool>,
     /// Case-insensitive part of name or slug.
@@ -294,6 +296,7 @@ impl FunctionFilter {
             apps: parse_all::<AppId>(self.app_ids)?,
             trigger_event: self.trigger_event_name,
             triggers: kinds.map(|list| list.into_iter().map(Into::into).collect()),
+            is_paused: self.is_paused,
             with_archived: self.include_archived.unwrap_or(false),
             name_contains: self.name_contains,
         })

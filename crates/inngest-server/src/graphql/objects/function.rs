@@ -25,6 +25,7 @@ use crate::graphql::{
         function_config::FunctionConfigObject,
         function_version::FunctionVersionObject,
         metrics::FunctionMetrics,
+        pause::FunctionPause,
         queue::FunctionBacklog,
         run::RunObject,
     },
@@ -121,10 +122,8 @@ impl FunctionObject {
     async fn triggers(&self, ctx: &Context<'_>) -> Result<Vec<TriggerObject>, Error> {
         let now = asking(ctx).services.clock().now();
         let config = read_config(ctx, self.0.id, &self.0.config)?;
-        Ok(triggers_of(
-            config,
-            self.0.archived_at.is_none().then_some(now),
-        ))
+        let starts = self.0.archived_at.is_none() && self.0.pause.is_none();
+        Ok(triggers_of(config, starts.then_some(now)))
     }
 
     /// The version in force.
@@ -159,6 +158,16 @@ impl FunctionObject {
             config: read_config(ctx, self.0.id, &self.0.config)?,
             raw: self.0.config.clone(),
         })
+    }
+
+    /// Paused functions start no new runs.
+    async fn is_paused(&self) -> bool {
+        self.0.pause.is_some()
+    }
+
+    /// Details of the pause, null when not paused.
+    async fn pause(&self) -> Option<FunctionPause> {
+        self.0.pause.as_ref().map(FunctionPause::of)
     }
 
     /// Archived functions are gone from code.
@@ -243,7 +252,7 @@ pub(crate) struct CronTrigger {
     schedule: String,
     /// Longest random delay.
     jitter: Option<DurationString>,
-    /// Next start without its jitter, null while archived.
+    /// Next start without its jitter, null while paused or archived.
     next_at: Option<DateTime>,
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod function_config;
 pub(crate) mod function_version;
 pub(crate) mod metrics;
 pub(crate) mod node;
+pub(crate) mod pause;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod run_parts;

@@ -49,6 +49,8 @@ pub(crate) enum RunActivity {
     Retrying,
     /// Waiting in the queue without a known obstacle.
     Queued,
+    /// Held because the function is paused.
+    Paused,
     /// Waiting for an invoked run.
     Invoking,
     /// Waiting for a signal.
@@ -73,6 +75,7 @@ impl RunActivity {
             "calling_app" | "fetching" => Some(Self::Executing),
             "retrying" => Some(Self::Retrying),
             "queued" | "scheduled" => Some(Self::Queued),
+            "paused" => Some(Self::Paused),
             "waiting_for_run" => Some(Self::Invoking),
             "waiting_for_signal" => Some(Self::WaitingForSignal),
             "waiting_for_event" => Some(Self::WaitingForEvent),
@@ -334,6 +337,7 @@ mod tests {
             (&["sleeping"], Some(RunActivity::Sleeping)),
             (&["sleeping", "calling_app"], Some(RunActivity::Executing)),
             (&["retrying", "queued"], Some(RunActivity::Retrying)),
+            (&["sleeping", "paused"], Some(RunActivity::Paused)),
             (&["ended"], None),
             (&[], None),
         ] {

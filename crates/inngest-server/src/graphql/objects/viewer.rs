@@ -79,7 +79,7 @@ pub(crate) enum RoleEnum {
     Owner,
     /// Adds and removes apps, and everything below.
     Admin,
-    /// Sends events, starts, cancels and reruns runs, and everything below.
+    /// Sends events, starts, cancels and reruns runs, pauses functions, and everything below.
     Member,
     /// Read only.
     Viewer,
@@ -102,12 +102,14 @@ pub(crate) enum Permission {
     RunsManage,
     /// See figures over time.
     MetricsRead,
+    /// Pause and resume functions.
+    FunctionsManage,
     /// Report steps and read the state of a run, as an app does.
     Execute,
 }
 
 impl Permission {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::AppsRead,
         Self::AppsManage,
         Self::EventsRead,
@@ -115,6 +117,7 @@ impl Permission {
         Self::RunsRead,
         Self::RunsManage,
         Self::MetricsRead,
+        Self::FunctionsManage,
         Self::Execute,
     ];
 
@@ -127,6 +130,7 @@ impl Permission {
             Self::RunsRead => Scope::RunsRead,
             Self::RunsManage => Scope::RunsWrite,
             Self::MetricsRead => Scope::MetricsRead,
+            Self::FunctionsManage => Scope::FunctionsWrite,
             Self::Execute => Scope::Execute,
         }
     }
