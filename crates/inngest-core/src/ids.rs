@@ -103,6 +103,10 @@ id_type!(
     /// A row of the list of work; derived from what is to be done, so that storing it twice stores it once.
     WorkId(Uuid), "work");
 
+id_type!(
+    /// An operation on many runs. Sorts by the time at which it was asked for.
+    BulkId(Ulid), "bulk operation");
+
 impl RunId {
     /// The time at which the run was scheduled.
     pub fn scheduled_at(self) -> Timestamp {
@@ -154,6 +158,11 @@ impl WorkId {
     /// Work that belongs to a run; `label` says which, for example `wake:<step>`.
     pub fn derive(run: RunId, label: &str) -> Self {
         Self(derive(b"work", run, label))
+    }
+
+    /// The work of an operation on many runs.
+    pub fn derive_for_bulk(bulk: BulkId) -> Self {
+        Self(Uuid::new_v5(&Uuid::from_u128(bulk.0.0), b"bulk"))
     }
 
     /// Work that belongs to a function, for example one tick of a cron schedule.
@@ -243,6 +252,11 @@ impl IdSource {
     /// A new event id that sorts by the time of `twin`.
     pub fn event_beside(&self, twin: EventId) -> EventId {
         EventId(self.ulid(twin.accepted_at()))
+    }
+
+    /// The id of a new operation on many runs that sorts by `now`.
+    pub fn bulk(&self, now: Timestamp) -> BulkId {
+        BulkId(self.ulid(now))
     }
 
     /// A new sync id.

@@ -36,11 +36,13 @@ pub enum JobKind {
     Release = 11,
     /// A pause was to end by itself at this time.
     EndPause = 12,
+    /// Go on with an operation on many runs.
+    Bulk = 13,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Discover,
         Self::RunStep,
         Self::Wake,
@@ -53,6 +55,7 @@ impl JobKind {
         Self::Cron,
         Self::Release,
         Self::EndPause,
+        Self::Bulk,
     ];
 
     /// The stored number.
@@ -78,7 +81,8 @@ impl JobKind {
             | Self::FinishTimeout
             | Self::Cron
             | Self::Release
-            | Self::EndPause => false,
+            | Self::EndPause
+            | Self::Bulk => false,
         }
     }
 }

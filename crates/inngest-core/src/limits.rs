@@ -72,6 +72,18 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
 pub const REQUEST_KEY_BYTES: usize = 255;
 /// Longest note on a pause, in bytes.
 pub const PAUSE_REASON_BYTES: usize = 1_024;
+/// Most functions that an operation on many runs can name.
+pub const BULK_FUNCTIONS: usize = 100;
+/// Longest name of an operation on many runs, in bytes.
+pub const BULK_NAME_BYTES: usize = 256;
+/// Most operations on many runs of one environment that have not ended.
+pub const BULK_UNENDED: u64 = 100;
+/// Most ended operations on many runs of one environment that are kept; older ones go with the next that is asked for.
+pub const BULK_KEPT: u64 = 1_000;
+/// Most runs that a replay can be asked to start in a second.
+pub const REPLAY_RATE: u32 = 10_000;
+/// How far ahead the window of an operation on many runs can reach.
+pub const BULK_AHEAD: Duration = Duration::from_secs(366 * 86_400);
 /// Earliest and latest `ts` of an event: 1980-01-01 and 2100-01-01, in ms.
 pub const EVENT_TS_MIN: i64 = 315_532_800_000;
 /// See [`EVENT_TS_MIN`].

@@ -24,7 +24,7 @@ impl Pause {
     pub fn holds(&self, has_started: bool) -> bool {
         match self.in_flight {
             PauseInFlight::Continue => !has_started,
-            PauseInFlight::Hold => true,
+            PauseInFlight::Hold | PauseInFlight::Cancel => true,
         }
     }
 }
@@ -38,6 +38,8 @@ pub enum PauseInFlight {
     Continue = 1,
     /// Their next call waits until the function is resumed.
     Hold = 2,
+    /// They are cancelled, and so are those that had not started.
+    Cancel = 3,
 }
 
 impl PauseInFlight {
@@ -48,7 +50,7 @@ impl PauseInFlight {
 
     /// The variant with this number, if there is one in this version.
     pub fn from_code(code: i16) -> Option<Self> {
-        let all = [Self::Continue, Self::Hold];
+        let all = [Self::Continue, Self::Hold, Self::Cancel];
         all.into_iter().find(|variant| variant.code() == code)
     }
 }
@@ -83,7 +85,11 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_they_were_written() {
-        for variant in [PauseInFlight::Continue, PauseInFlight::Hold] {
+        for variant in [
+            PauseInFlight::Continue,
+            PauseInFlight::Hold,
+            PauseInFlight::Cancel,
+        ] {
             assert_eq!(PauseInFlight::from_code(variant.code()), Some(variant));
         }
         for variant in [PauseNewEvents::Skip, PauseNewEvents::Hold] {

@@ -8,7 +8,7 @@ use inngest_core::{
     ids::{AppId, FunctionId},
     json::Json,
     limits,
-    wire::sync::{Registration, SyncReply},
+    wire::sync::{Registration, SyncReply, parse_config},
 };
 use inngest_executor::{SyncKind, SyncRequest};
 use inngest_state::{AppSync, FunctionChange};
@@ -193,6 +193,66 @@ impl Apps<'_> {
             if engine.store.save_sync(&change).await? {
                 engine.registries.reload(actor.env).await?;
                 info!(app.id = %change.app.id, functions = change.archives.len(), "app removed");
+                return Ok(());
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Brings an app back that was removed, with the functions that were removed with it, as they were. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` when there never was such an app.
+    pub async fn restore(&self, actor: &Actor, id: AppId) -> Result<(), Error> {
+        actor.require(Scope::AppsWrite)?;
+        let engine = self.0;
+        let _one_at_a_time = engine.syncing.lock().await;
+        for _ in 0..TRIES {
+            let now = engine.clock.now();
+            let expected_version = engine.store.functions_version(actor.env).await?;
+            let found = engine.store.find_apps(actor.env, &[id]).await?.pop();
+            let app = found.ok_or_else(|| Error::NotFound {
+                what: "app",
+                id: id.to_string(),
+            })?;
+            let Some(removed_at) = app.archived_at else {
+                return Ok(());
+            };
+            let stored = engine.store.functions_of_app(actor.env, id).await?;
+            let went_with_it = |function: &&Function| function.archived_at == Some(removed_at);
+            let back: Vec<&Function> = stored.iter().filter(went_with_it).collect();
+            let ticks = back.iter().filter_map(|function| {
+                // What this version cannot read starts nothing anyway.
+                let config = parse_config(&function.config).ok()?;
+                Some(cron::ticks(actor.org, actor.env, function.id, &config, now))
+            });
+            let functions = back.iter().map(|function| FunctionChange {
+                id: function.id,
+                slug: function.slug.clone(),
+                name: function.name.clone(),
+                version: function.version.saturating_add(1),
+                config: function.config.clone(),
+            });
+            let change = AppSync {
+                org: actor.org,
+                env: actor.env,
+                expected_version,
+                sync: engine.ids.sync(),
+                app: App {
+                    archived_at: None,
+                    synced_at: now,
+                    ..app
+                },
+                work: ticks.flatten().collect(),
+                functions: functions.collect(),
+                archives: Vec::new(),
+                function_count: back.len(),
+                now,
+            };
+            if engine.store.save_sync(&change).await? {
+                engine.registries.reload(actor.env).await?;
+                engine.schedule(&change.work).await;
+                info!(app.id = %id, functions = change.functions.len(), "app restored");
                 return Ok(());
             }
         }

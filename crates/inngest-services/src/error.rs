@@ -122,6 +122,11 @@ impl Error {
             } => "function_not_found",
             Self::NotFound { what: "app", .. } => "app_not_found",
             Self::NotFound { what: "signal", .. } => "signal_not_found",
+            Self::NotFound {
+                what: "cancellation",
+                ..
+            } => "cancellation_not_found",
+            Self::NotFound { what: "replay", .. } => "replay_not_found",
             Self::NotFound { .. } => "not_found",
             Self::RunEnded { .. } => "run_already_ended",
             Self::Stale { .. } => "stale_dispatch",

@@ -263,7 +263,8 @@ fn reason(
         | JobKind::FinishTimeout
         | JobKind::Cron
         | JobKind::Release
-        | JobKind::EndPause => return None,
+        | JobKind::EndPause
+        | JobKind::Bulk => return None,
     };
     Some(Reason {
         code,

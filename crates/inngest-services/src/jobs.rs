@@ -153,6 +153,7 @@ impl Engine {
             JobKind::Cron => self.fire(work).await,
             JobKind::Release => self.release(work).await,
             JobKind::EndPause => self.end_pause(work).await,
+            JobKind::Bulk => self.go_through(work).await,
         }
     }
 

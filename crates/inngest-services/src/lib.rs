@@ -9,6 +9,7 @@ mod apps;
 mod auth;
 mod backlog;
 mod budget;
+mod bulk;
 mod cells;
 mod checkpoints;
 mod cron;
@@ -77,13 +78,14 @@ pub use auth::{
 };
 pub use backlog::Backlog;
 pub use budget::{Bucket, Budgets, Cost, Held, Kept};
+pub use bulk::{Bulk, BulkRequest, Preview};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
 pub use explain::Reason;
 pub use expressions::{Checked, ExpressionUse};
-pub use inngest_state::{EventFilter, RunFilter, WaitFilter};
+pub use inngest_state::{BulkFilter, EventFilter, RunFilter, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, RunFeedFilter,
@@ -360,6 +362,11 @@ impl Services {
     /// Functions.
     pub fn functions(&self) -> Functions<'_> {
         Functions(&self.0)
+    }
+
+    /// Operations on many runs.
+    pub fn bulk(&self) -> Bulk<'_> {
+        Bulk(&self.0)
     }
 
     /// Signals.

@@ -21,6 +21,7 @@ use tracing::info;
 use crate::{
     Error,
     apps::Functions,
+    bulk,
     engine::{Engine, TRIES},
 };
 
@@ -189,11 +190,15 @@ impl Engine {
             let label = format!("release:{}", self.ids.ulid(now));
             work.push(job(org, env, function, JobKind::Release, &label, now));
         }
+        let cancels = ending.filter(|pause| pause.in_flight == PauseInFlight::Cancel);
+        let bulk = cancels.map(|pause| self.cancellation_of_all(org, env, after, pause));
+        work.extend(bulk.as_ref().map(bulk::work_of));
         let change = PauseChange {
             env,
             function,
             pause: after.pause.clone(),
             only_if,
+            bulk,
             work,
         };
         if !self.store.save_pause(&change).await? {

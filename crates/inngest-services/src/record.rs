@@ -12,7 +12,7 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::{Commit, Fence, Refused, RequestMade, fail_point};
+use inngest_state::{BulkChange, BulkStep, Commit, Fence, Refused, RequestMade, fail_point};
 use tracing::{Instrument, Span, debug_span};
 
 use crate::{
@@ -110,6 +110,18 @@ impl Engine {
         env: EnvId,
         cell: &Cell,
         record: Record<'_>,
+        decide: impl FnMut(&Progress, Timestamp) -> Decision,
+    ) -> Result<Recorded, Error> {
+        self.record_with(env, cell, record, None, decide).await
+    }
+
+    /// [`Engine::record`], and in the same commit how an operation on many runs goes on. `Replaced` also when that has ended.
+    pub(crate) async fn record_with(
+        &self,
+        env: EnvId,
+        cell: &Cell,
+        record: Record<'_>,
+        step: Option<BulkStep>,
         mut decide: impl FnMut(&Progress, Timestamp) -> Decision,
     ) -> Result<Recorded, Error> {
         let mut held = cell.progress.lock().await;
@@ -160,6 +172,7 @@ impl Engine {
                 retry,
             } = span.in_scope(|| self.draft(progress, decision, &basis));
             commit.request_made = record.request_made;
+            commit.bulk = step.map(BulkChange::Step);
             let children = drafts_of(&commit.events);
             let dropped = commit.drop_work.clone();
             let run_id = record.run;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use inngest_core::{
     event::{self, Event},
     expr::{Program, Vars},
-    ids::{EnvId, EventId, OrgId, RunId, WaitId, WorkId},
+    ids::{BulkId, EnvId, EventId, OrgId, RunId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
     limits,
@@ -33,6 +33,8 @@ pub(crate) struct Cause {
     pub(crate) original: Option<RunId>,
     /// Where it begins, when it does not begin at its start.
     pub(crate) rerun: Option<RerunFrom>,
+    /// The replay that starts it.
+    pub(crate) replay: Option<BulkId>,
 }
 
 impl Engine {
@@ -119,6 +121,7 @@ impl Engine {
             cron: cause.cron,
             original: cause.original,
             rerun: cause.rerun,
+            replay: cause.replay,
             correlation: cause.correlation,
             trace: trace_context::current(),
             rank,

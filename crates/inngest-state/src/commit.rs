@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inngest_core::{
     event::Event,
-    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
     json::Json,
     run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
@@ -14,7 +14,7 @@ use inngest_core::{
 };
 use uuid::Uuid;
 
-use crate::requests::NewRequest;
+use crate::{bulk::BulkChange, requests::NewRequest};
 
 /// The rows of one run or one request. All of it is written, or nothing.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ pub struct Commit {
     pub edited_events: Vec<NewEvent>,
     /// What makes a second commit for the same request no second effect.
     pub request: Option<NewRequest>,
+    /// What becomes of an operation on many runs.
+    pub bulk: Option<BulkChange>,
     /// New waits.
     pub waits: Vec<Wait>,
     /// Waits to give up, if they are still there.
@@ -205,6 +207,8 @@ pub struct NewRun {
     pub original: Option<RunId>,
     /// Where it begins, when it does not begin at its start.
     pub rerun: Option<RerunFrom>,
+    /// The replay that starts it.
+    pub replay: Option<BulkId>,
     /// Who waits for it.
     pub correlation: Option<String>,
     /// Where in a trace it was scheduled.
@@ -244,7 +248,7 @@ pub struct Committed {
 /// Why a commit was refused. Nothing of it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The work was done by somebody else, given up, or handed on.
+    /// The work was done by somebody else, given up, or handed on; or the operation on many runs has ended or was carried on.
     #[error("the work was replaced")]
     FenceLost,
     /// A wait was used up or given up.
@@ -275,6 +279,11 @@ impl Commit {
             .or_else(|| self.runs.first().map(|run| run.env))
             .or_else(|| self.steps.first().map(|step| step.env))
             .or_else(|| self.failed_attempts.first().map(|failed| failed.env))
+            .or(match &self.bulk {
+                Some(BulkChange::Begin(new)) => Some(new.env),
+                Some(BulkChange::Step(step)) => Some(step.env),
+                None => None,
+            })
     }
 
     /// Roughly how many rows this writes.

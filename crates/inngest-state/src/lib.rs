@@ -20,6 +20,7 @@ macro_rules! fail_point {
 }
 
 mod apps;
+mod bulk;
 mod change_log;
 mod commit;
 mod committer;
@@ -59,6 +60,8 @@ mod write_rows;
 
 #[cfg(test)]
 mod apps_tests;
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod change_log_tests;
 #[cfg(test)]
@@ -119,6 +122,7 @@ use inngest_core::time::Timestamp;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 pub use apps::{AppSync, FunctionChange};
+pub use bulk::{BulkChange, BulkPlace, BulkStep, NewBulk};
 pub use change_log::{Change, LogPlace, LogPosition, LogRead, LogRow};
 pub use commit::{
     Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RequestMade, RunChange,
@@ -128,7 +132,7 @@ pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::TenantEvent;
 pub use lists::{
-    AppFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, Traces, WaitFilter,
+    AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, Traces, WaitFilter,
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;

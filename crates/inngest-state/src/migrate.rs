@@ -92,6 +92,8 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     migration!("20261126000441_open_waits", "20261122000100_engine"),
     migration!("20261126000480_trace", "20261122000100_engine"),
     migration!("20261126000510_pauses", "20261122000100_engine"),
+    migration!("20261126000511_bulk", "20261122000100_engine"),
+    migration!("20261126000512_replays", "20261122000100_engine"),
     migration!("20261126000530_rollups", "20261122000100_engine"),
     migration!("20261126000531_levels", "20261122000100_engine"),
     migration!("20261126000550_reads", "20261122000100_engine"),

@@ -13,6 +13,7 @@ use sea_orm::{
 
 use crate::{
     Error, Store,
+    bulk::{self, NewBulk},
     commit::Commit,
     entity::{function, work},
     rows::{WORK_COLUMNS, bad, ms, optional_ms, time, work_values},
@@ -30,6 +31,8 @@ pub struct PauseChange {
     pub pause: Option<Pause>,
     /// Only if it is paused like this now.
     pub only_if: Option<Pause>,
+    /// The runs that it cancels.
+    pub bulk: Option<NewBulk>,
     /// What follows later.
     pub work: Vec<Work>,
 }
@@ -65,6 +68,9 @@ impl Store {
         if set(&tx, change).await? == 0 {
             tx.rollback().await.map_err(Error::on("(rollback)"))?;
             return Ok(false);
+        }
+        if let Some(new) = &change.bulk {
+            bulk::begin(&tx, new).await?;
         }
         let rows = change.work.iter().map(work_values).collect();
         insert_rows(&tx, WORK_COLUMNS, "ON CONFLICT DO NOTHING", rows)

@@ -32,6 +32,7 @@ fn to(pause: Option<Pause>) -> PauseChange {
         function: function_id(),
         pause,
         only_if: None,
+        bulk: None,
         work: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use inngest_core::{
     app::{App, Function},
     event::Event,
-    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
     run::{Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus},
@@ -172,6 +172,7 @@ impl TryFrom<run::Model> for Run {
             cron: row.cron,
             original: row.original_id.map(|id| RunId::from_raw(ulid_of(id))),
             rerun: rerun_of(row.id, row.rerun_step.as_deref(), row.rerun_input)?,
+            replay: row.replay_id.map(|id| BulkId::from_raw(ulid_of(id))),
             correlation: row.correlation,
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),

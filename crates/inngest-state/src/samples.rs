@@ -107,6 +107,7 @@ pub(crate) fn new_run(number: u64) -> NewRun {
         cron: None,
         original: None,
         rerun: None,
+        replay: None,
         correlation: None,
         trace: None,
         rank: 0,

@@ -65,7 +65,7 @@ async fn both_dialects_have_the_same_tables_columns_and_indexes() {
     let sqlite = TestDatabase::sqlite().await;
     let sqlite = sqlite.open().await;
     let expected = (schema(&sqlite).await, indexes(&sqlite).await);
-    assert_eq!(expected.0.len(), 21);
+    assert_eq!(expected.0.len(), 23);
     let Some(postgres) = TestDatabase::postgres().await else {
         return;
     };
@@ -105,6 +105,7 @@ async fn every_entity_reads_from_its_table() {
         }
         read!(
             app,
+            bulk_operation,
             environment,
             event,
             failed_attempt,

@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use uuid::Uuid;
 
 use crate::{
-    Error, Matcher,
+    Error, Matcher, bulk,
     change_log::Changes,
     commit::{Commit, Committed, NewEvent, Refused},
     matching, pauses, requests,
@@ -48,6 +48,7 @@ pub(crate) async fn write(
         mut verdicts,
         before,
     } = judge(tx, commits).await?;
+    bulk::judge_steps(tx, commits, &mut verdicts).await?;
     signals::take_signals(tx, commits, &mut verdicts).await?;
     requests::take_requests(tx, commits, &mut verdicts).await?;
     let holds = |index: usize| verdicts[index].is_none();
@@ -64,6 +65,7 @@ pub(crate) async fn write(
     change_runs(tx, &good).await?;
     drop_rows(tx, &good, &mut outcomes).await?;
     pauses::hold_work(tx, &good).await?;
+    bulk::store_bulk(tx, &good).await?;
 
     // What others in this transaction bring for a run that ends in it came just before its end, and goes with it.
     let ended: HashSet<RunId> = good

@@ -14,7 +14,7 @@ use crate::{
     commit::{Commit, Committed, NewEvent, NewRun, StepChange},
     details, matching,
     rows::{
-        WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid, ulid_of,
+        WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid, ulid_of, uuid_of,
         wait_values,
     },
     signals,
@@ -281,11 +281,13 @@ pub(crate) async fn store_runs(
                         .map(|input| input.as_bytes().to_vec()),
                 ),
                 run.trace.map(|trace| trace.to_string()).into(),
+                run.replay.map(|id| uuid_of(id.raw())).into(),
             ]
         })
         .collect();
     let head = "runs (id, org_id, env_id, app_id, function_id, function_version, status, skip_reason, event_id, event_name, more_events, \
-                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input, trace)";
+                cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input, trace, \
+                replay_id)";
     insert_rows(tx, head, "", rows)
         .await
         .map_err(Error::on("runs"))

@@ -13,7 +13,7 @@ pub mod trace;
 
 use crate::{
     event::FUNCTION_INVOKED,
-    ids::{AppId, EventId, FunctionId, RunId, StepId},
+    ids::{AppId, BulkId, EventId, FunctionId, RunId, StepId},
     json::Json,
     time::Timestamp,
 };
@@ -48,6 +48,8 @@ pub struct Run {
     pub original: Option<RunId>,
     /// Where it begins, when it does not begin at its start.
     pub rerun: Option<RerunFrom>,
+    /// The replay that started it.
+    pub replay: Option<BulkId>,
     /// Who waits for its result: `<run id>.<step id>`.
     pub correlation: Option<String>,
     /// When it was scheduled.
@@ -73,6 +75,8 @@ pub enum TriggerKind {
     Invoke,
     /// As a repetition of another run.
     Rerun,
+    /// As a repetition of another run, by a replay of many.
+    Replay,
 }
 
 impl TriggerKind {
@@ -83,13 +87,16 @@ impl TriggerKind {
         Self::Cron,
         Self::Invoke,
         Self::Rerun,
+        Self::Replay,
     ];
 }
 
 impl Run {
     /// In which way it was started; a repetition counts as that and not as what it repeats.
     pub fn trigger_kind(&self) -> TriggerKind {
-        if self.original.is_some() {
+        if self.replay.is_some() {
+            TriggerKind::Replay
+        } else if self.original.is_some() {
             TriggerKind::Rerun
         } else if self.cron.is_some() {
             TriggerKind::Cron

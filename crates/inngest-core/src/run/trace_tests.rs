@@ -32,6 +32,7 @@ fn run(status: RunStatus, started: Option<i64>, ended: Option<i64>) -> Run {
         cron: None,
         original: None,
         rerun: None,
+        replay: None,
         correlation: None,
         queued_at: at(0),
         started_at: started.map(at),

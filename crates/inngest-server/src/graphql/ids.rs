@@ -1,12 +1,15 @@
 //! Global ids: `<prefix>_<native id>`. Arguments that name their type also take the bare native id, as people copy it from logs.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+};
 
 use async_graphql::{Error, ID};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use inngest_core::{
-    ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId},
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, InvalidId, OrgId, RunId, StepId, WaitId},
     run::trace::{SpanId, TraceId},
 };
 
@@ -41,6 +44,50 @@ impl GlobalId for OrgId {
 }
 impl GlobalId for WaitId {
     const PREFIX: &'static str = "wait";
+}
+
+/// The id of a bulk cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CancellationId(pub(crate) BulkId);
+
+impl Display for CancellationId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CancellationId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self)
+    }
+}
+
+impl GlobalId for CancellationId {
+    const PREFIX: &'static str = "cxl";
+}
+
+/// The id of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ReplayId(pub(crate) BulkId);
+
+impl Display for ReplayId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ReplayId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self)
+    }
+}
+
+impl GlobalId for ReplayId {
+    const PREFIX: &'static str = "rpl";
 }
 
 /// Reads an argument of a known type.
@@ -114,6 +161,8 @@ pub(crate) enum Target {
     EventType(EnvId, String),
     Organization(OrgId),
     Backlog(FunctionId),
+    Cancellation(BulkId),
+    Replay(BulkId),
 }
 
 /// Reads a global id of any type; none when nothing can be found under it.
@@ -164,6 +213,8 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
         "blg" => native.parse().ok().map(Target::Backlog),
         OrgId::PREFIX => native.parse().ok().map(Target::Organization),
         WaitId::PREFIX => native.parse().ok().map(Target::Wait),
+        CancellationId::PREFIX => native.parse().ok().map(Target::Cancellation),
+        ReplayId::PREFIX => native.parse().ok().map(Target::Replay),
         _ => None,
     }
 }
@@ -220,6 +271,12 @@ mod tests {
             Some(Target::FunctionVersion(function, 7))
         );
         assert_eq!(target(&backlog(function)), Some(Target::Backlog(function)));
+        let bulk = BulkId::from_raw(ulid::Ulid(9));
+        assert_eq!(
+            target(&CancellationId(bulk).global()),
+            Some(Target::Cancellation(bulk))
+        );
+        assert_eq!(target(&ReplayId(bulk).global()), Some(Target::Replay(bulk)));
         let wait = WaitId::derive(run, "a");
         assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));
         assert_eq!(

@@ -9,14 +9,15 @@ use futures_util::future::join_all;
 
 use inngest_core::{
     app::{App, Function},
+    bulk::BulkOperation,
     event::Event,
     page::{Count, Direction, Page, PageRequest},
     run::Run,
     wait::Wait,
 };
 use inngest_services::{
-    AppFilter, Backlog, Error as ServiceError, EventFilter, Found, FunctionFilter, RunFilter, Scan,
-    WaitFilter,
+    AppFilter, Backlog, BulkFilter, Error as ServiceError, EventFilter, Found, FunctionFilter,
+    RunFilter, Scan, WaitFilter,
 };
 
 use crate::graphql::{loaders::Batches, related::Outcome};
@@ -54,6 +55,10 @@ pub(crate) struct AppList(pub(crate) AppFilter, pub(crate) PageRequest);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct WaitList(pub(crate) WaitFilter, pub(crate) PageRequest);
 
+/// A page of operations on many runs.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct BulkList(pub(crate) BulkFilter, pub(crate) PageRequest);
+
 /// The names of events that have this part.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct EventNames(pub(crate) Option<String>);
@@ -70,6 +75,7 @@ pub(crate) enum Total {
     Functions(FunctionFilter),
     Apps(AppFilter),
     Waits(WaitFilter),
+    Bulk(BulkFilter),
 }
 
 pub(crate) type Read<K, T> = Result<HashMap<K, Outcome<T>>, Arc<ServiceError>>;
@@ -139,6 +145,19 @@ impl Loader<WaitList> for Batches {
             let runs = services.runs();
             let found = runs.list_waits(actor, &filter, &request).await;
             found.map(|found| listed(found, None))
+        };
+        read_all(keys, read).await
+    }
+}
+
+impl Loader<BulkList> for Batches {
+    type Value = Outcome<Page<BulkOperation>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[BulkList]) -> Read<BulkList, Page<BulkOperation>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |BulkList(filter, request)| async move {
+            services.bulk().list(actor, &filter, &request).await
         };
         read_all(keys, read).await
     }
@@ -221,6 +240,7 @@ impl Batches {
             Total::Functions(filter) => services.functions().count(actor, &filter).await,
             Total::Apps(filter) => services.apps().count(actor, &filter).await,
             Total::Waits(filter) => services.runs().count_waits(actor, &filter).await,
+            Total::Bulk(filter) => services.bulk().count(actor, &filter).await,
         }
     }
 }

@@ -9,7 +9,8 @@ use async_graphql::{Context, Error, dataloader::Loader};
 
 use inngest_core::{
     app::Function,
-    ids::{EventId, FunctionId, RunId, WaitId},
+    bulk::{BulkKind, BulkOperation},
+    ids::{BulkId, EventId, FunctionId, RunId, WaitId},
     run::{Run, RunStatus},
     time::Timestamp,
     wait::Wait,
@@ -18,6 +19,7 @@ use inngest_services::{Error as ServiceError, FeedCursor, Trace};
 
 use crate::graphql::{
     error::failed,
+    ids::{CancellationId, ReplayId},
     loaders::{Batches, load},
 };
 
@@ -83,6 +85,42 @@ impl Loader<RunId> for Batches {
 
     async fn load(&self, keys: &[RunId]) -> Result<HashMap<RunId, Run>, Self::Error> {
         Ok(self.0.services.runs().get_many(&self.0.actor, keys).await?)
+    }
+}
+
+impl Loader<CancellationId> for Batches {
+    type Value = BulkOperation;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[CancellationId],
+    ) -> Result<HashMap<CancellationId, BulkOperation>, Self::Error> {
+        let ids: Vec<BulkId> = keys.iter().map(|key| key.0).collect();
+        let (bulk, actor) = (self.0.services.bulk(), &self.0.actor);
+        let found = bulk.get_many(actor, BulkKind::Cancellation, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|(id, it)| (CancellationId(id), it))
+            .collect())
+    }
+}
+
+impl Loader<ReplayId> for Batches {
+    type Value = BulkOperation;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[ReplayId],
+    ) -> Result<HashMap<ReplayId, BulkOperation>, Self::Error> {
+        let ids: Vec<BulkId> = keys.iter().map(|key| key.0).collect();
+        let (bulk, actor) = (self.0.services.bulk(), &self.0.actor);
+        let found = bulk.get_many(actor, BulkKind::Replay, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|(id, it)| (ReplayId(id), it))
+            .collect())
     }
 }
 

@@ -6,6 +6,7 @@ use async_graphql::{Context, Error, ID, InputObject, Subscription};
 use futures_util::{Stream, StreamExt};
 
 use inngest_core::{
+    bulk::BulkKind,
     ids::{AppId, EventId, FunctionId, RunId},
     run::RunStatus,
 };
@@ -17,13 +18,15 @@ use inngest_services::{
 use crate::graphql::{
     asking::{Asking, asking},
     error::{as_error, bad_cursor, bad_input, failed},
-    ids::{self, GlobalId},
+    ids::{self, GlobalId, Target},
     objects::{
+        bulk::{BulkOperationObject, BulkOperationUpdate},
         environment::EnvironmentObject,
         feed::{EventFeedUpdate, RunFeedUpdate, RunTraceUpdate, RunUpdate},
         run_parts::RunStatusEnum,
         series::FunctionMetricsTick,
     },
+    scalars::DateTime,
 };
 
 /// Filter of runFeed.
@@ -127,6 +130,32 @@ impl Subscription {
             asking,
             stream.map_err(|error| failed(ctx, &error))?,
         ))
+    }
+
+    /// Progress of a bulk operation; the present state first. Ends with it.
+    async fn bulk_operation_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The bulk operation, by its global id.")] id: ID,
+    ) -> Result<impl Stream<Item = Result<BulkOperationUpdate, Error>> + use<>, Error> {
+        let asking = asking(ctx);
+        let (kind, bulk) = match ids::target(&id) {
+            Some(Target::Cancellation(bulk)) => (BulkKind::Cancellation, bulk),
+            Some(Target::Replay(bulk)) => (BulkKind::Replay, bulk),
+            _ => return Err(bad_input("this is not the id of a bulk operation")),
+        };
+        let standing = asking.standing.clone();
+        let watched = asking.services.bulk();
+        let stream = watched.watch(standing, kind, bulk).await;
+        let stream = stream.map_err(|error| failed(ctx, &error))?;
+        let (request_id, clock) = (asking.request_id.clone(), asking.services.clock().clone());
+        Ok(stream.map(move |found| match found {
+            Ok(operation) => Ok(BulkOperationUpdate {
+                at: DateTime(clock.now()),
+                operation: BulkOperationObject::of(operation),
+            }),
+            Err(error) => Err(as_error(&error, &request_id)),
+        }))
     }
 
     /// New events that match a filter.

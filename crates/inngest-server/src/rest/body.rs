@@ -199,7 +199,7 @@ pub(crate) fn parse_status(text: &str) -> Option<RunStatus> {
 }
 
 /// Every word of [`trigger_word`].
-pub(crate) const TRIGGERS: &[&str] = &["event", "batch", "cron", "invoke", "rerun"];
+pub(crate) const TRIGGERS: &[&str] = &["event", "batch", "cron", "invoke", "rerun", "replay"];
 
 fn trigger_word(kind: TriggerKind) -> &'static str {
     match kind {
@@ -208,6 +208,7 @@ fn trigger_word(kind: TriggerKind) -> &'static str {
         TriggerKind::Cron => "cron",
         TriggerKind::Invoke => "invoke",
         TriggerKind::Rerun => "rerun",
+        TriggerKind::Replay => "replay",
     }
 }
 

@@ -105,6 +105,7 @@ fn filter(ask: &Ask) -> Result<FunctionFilter, Refusal> {
         apps: params.ids::<AppId>("app")?,
         trigger_event: params.get("trigger_event").map(str::to_owned),
         triggers: (!triggers.is_empty()).then_some(triggers),
+        is_paused: None,
         with_archived: params.flag("include_archived").unwrap_or(false),
         name_contains: params.get("name_contains").map(str::to_owned),
     })

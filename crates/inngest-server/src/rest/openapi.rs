@@ -118,6 +118,7 @@ fn permission(scope: Scope) -> &'static str {
         Scope::EventsSend => "EVENTS_SEND",
         Scope::RunsRead => "RUNS_READ",
         Scope::RunsWrite => "RUNS_MANAGE",
+        Scope::FunctionsWrite => "FUNCTIONS_MANAGE",
         Scope::MetricsRead => "METRICS_READ",
         Scope::Execute => "EXECUTE",
     }

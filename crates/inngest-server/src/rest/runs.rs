@@ -178,6 +178,7 @@ fn query(ask: &Ask) -> Result<RunQuery, Refusal> {
             event_names: params.texts("event_name"),
             triggers: words(params, "trigger", body::parse_trigger),
             function_version: params.count("function_version"),
+            replay: None,
             has_error: params.flag("has_error"),
             min_duration: millis("min_duration_ms"),
             max_duration: millis("max_duration_ms"),

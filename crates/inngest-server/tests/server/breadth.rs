@@ -79,6 +79,18 @@ const LISTS: &[(&str, &str)] = &[
         "{ environment { waits(first: $N) { nodes { $X } } } }",
     ),
     (
+        "Cancellation",
+        "{ environment { cancellations(first: $N) { nodes { $X } } } }",
+    ),
+    (
+        "Replay",
+        "{ environment { replays(first: $N) { nodes { $X } } } }",
+    ),
+    (
+        "BulkSelection",
+        "{ environment { replays(first: $N) { nodes { selection { $X } } } } }",
+    ),
+    (
         "Environment",
         "{ environment { runs(first: $N, filter: $T) { nodes { environment { $X } } } } }",
     ),
@@ -103,6 +115,18 @@ const SINGLE: &[(&str, &str)] = &[
     ("Viewer", "there is one caller"),
     ("ServerInfo", "there is one server"),
     ("CancelRunPayload", "of one mutation"),
+    ("CancelRunsPayload", "of one mutation"),
+    ("CreateReplayPayload", "of one mutation"),
+    ("DeleteCancellationPayload", "of one mutation"),
+    ("PauseFunctionPayload", "of one mutation"),
+    ("RestoreAppPayload", "of one mutation"),
+    ("ResumeFunctionPayload", "of one mutation"),
+    ("StopReplayPayload", "of one mutation"),
+    (
+        "BulkPreview",
+        "counts what an operation would touch, and is paid for by its points",
+    ),
+    ("BulkOperationUpdate", "one message of a stream"),
     ("InvokeFunctionPayload", "of one mutation"),
     ("RemoveAppPayload", "of one mutation"),
     ("RerunRunPayload", "of one mutation"),

@@ -1,15 +1,19 @@
 //! Rows for `breadth`: a hundred of everything, each like its neighbours, so that a page of five has whatever a page of a hundred has.
 
 use inngest_core::{
+    access::Author,
+    bulk::{BulkKind, BulkOperation, BulkProgress, BulkStatus, Selection},
     event::{Event, FUNCTION_INVOKED},
-    ids::{AppId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId, StepId, WaitId},
+    ids::{AppId, BulkId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId, StepId, WaitId},
     json::Json,
     run::{RunStatus, StepDetails, StepKind, StepStatus},
     time::Timestamp,
     wait::{Wait, WaitKind, correlation},
     wire::finish::invocation_id,
 };
-use inngest_state::{Commit, FailedAttemptRow, NewEvent, NewRun, RunChange, StepChange};
+use inngest_state::{
+    BulkChange, Commit, FailedAttemptRow, NewBulk, NewEvent, NewRun, RunChange, StepChange,
+};
 use serde_json::json;
 use ulid::Ulid;
 
@@ -108,6 +112,7 @@ fn run(number: u64, id: RunId, event: &Event) -> NewRun {
         cron: None,
         original: None,
         rerun: None,
+        replay: None,
         correlation: None,
         trace: None,
         rank: 0,
@@ -189,6 +194,7 @@ async fn store_runs(server: &Server, number: u64) {
     let child = RunId::from_raw(ulid(number, 2));
     let invoked = NewRun {
         original: Some(parent),
+        replay: Some(bulk(number, 4)),
         correlation: Some(correlation(parent, &invoking)),
         ..run(number, child, &invocation)
     };
@@ -235,10 +241,50 @@ async fn store_runs(server: &Server, number: u64) {
     store.commit(commit).await.unwrap();
 }
 
+fn bulk(number: u64, kind: u8) -> BulkId {
+    BulkId::from_raw(ulid(number, kind))
+}
+
+/// A cancellation and a replay.
+async fn store_operations(server: &Server, number: u64) {
+    for (kind, place) in [(BulkKind::Cancellation, 3), (BulkKind::Replay, 4)] {
+        let operation = BulkOperation {
+            id: bulk(number, place),
+            kind,
+            name: None,
+            by: Author::system(),
+            created_at: at(number),
+            selection: Selection {
+                functions: vec![function(number).1],
+                from: at(0),
+                until: at(99),
+                statuses: vec![RunStatus::Failed],
+                search: None,
+            },
+            rate: None,
+            status: BulkStatus::Pending,
+            progress: BulkProgress::default(),
+            position: None,
+            ended_at: None,
+        };
+        let new = NewBulk {
+            org: DEFAULT_ORG,
+            env: DEFAULT_ENV,
+            operation,
+        };
+        let commit = Commit {
+            bulk: Some(BulkChange::Begin(Box::new(new))),
+            ..Commit::default()
+        };
+        server.services.store().commit(commit).await.unwrap();
+    }
+}
+
 /// Fills the server.
 pub(crate) async fn fill(server: &Server) {
     register(server).await;
     for number in 0..ROWS {
         store_runs(server, number).await;
+        store_operations(server, number).await;
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod breadth;
 mod breadth_rows;
 mod budget;
+mod bulk;
 mod charts;
 mod documents;
 mod graphql;

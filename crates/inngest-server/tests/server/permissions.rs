@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use inngest_core::{
+    access::Actor,
     ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, RunId, StepId, WaitId},
     json::Json,
     run::{
@@ -16,6 +17,7 @@ use inngest_core::{
     time::Timestamp,
     wait::{Wait, WaitKind},
 };
+use inngest_services::BulkRequest;
 use inngest_state::{Commit, StepChange};
 use serde_json::{Value, json};
 
@@ -76,7 +78,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
         metrics { runThroughput(range: {from: \"2026-01-01T00:00:00Z\"}, flow: QUEUED, groupBy: FUNCTION) { key label total node { ... on Function { slug } } } failingFunctions(range: {from: \"2026-01-01T00:00:00Z\"}) { function { slug } } }
-        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } cancellations { nodes { name } } replays { nodes { name } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } }
         found: events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { data } }
         foundRuns: runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { input } } } }", Some("tenant-one")),
@@ -92,14 +94,20 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Mutation.sendSignal", RUNS_MANAGE, "mutation { sendSignal(input: {environmentId: \"{env}\", signal: \"unheard\"}) { delivered errors { code } } }", Some("false")),
     row("Mutation.rerunRun", RUNS_MANAGE, "mutation { rerunRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
     row("Mutation.cancelRun", RUNS_MANAGE, "mutation { cancelRun(input: {runId: \"{run}\"}) { run { input } errors { code } } }", Some("tenant-one")),
+    row("Mutation.cancelRuns", RUNS_MANAGE, "mutation { cancelRuns(input: {environmentId: \"{env}\", filter: {functionIds: [\"{function}\"], queued: {from: \"2020-01-01T00:00:00Z\"}}}) { cancellation { function { slug } } errors { code } } }", Some("shop-receipt")),
+    row("Mutation.deleteCancellation", RUNS_MANAGE, "mutation { deleteCancellation(input: {cancellationId: \"{cancellation}\"}) { cancellation { name } errors { code } } }", Some("tenant-one")),
+    row("Mutation.createReplay", RUNS_MANAGE, "mutation { createReplay(input: {environmentId: \"{env}\", filter: {functionIds: [\"{function}\"], queued: {from: \"2020-01-01T00:00:00Z\"}}}) { replay { function { slug } } errors { code } } }", Some("shop-receipt")),
+    row("Mutation.stopReplay", RUNS_MANAGE, "mutation { stopReplay(input: {replayId: \"{replay}\"}) { replay { name } errors { code } } }", Some("tenant-one")),
     row("Mutation.pauseFunction", FUNCTIONS_MANAGE, "mutation { pauseFunction(input: {functionId: \"{function}\", newEvents: HOLD}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
     row("Mutation.resumeFunction", FUNCTIONS_MANAGE, "mutation { resumeFunction(input: {functionId: \"{function}\"}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
     row("Mutation.syncApp", APPS_MANAGE, "mutation { syncApp(input: {target: {appId: \"{app}\"}}) { app { externalId } errors { code } } }", None),
     row("Mutation.removeApp", APPS_MANAGE, "mutation { removeApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),
+    row("Mutation.restoreApp", APPS_MANAGE, "mutation { restoreApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),
     row("Subscription.runUpdated", RUNS_READ, "subscription { runUpdated(runId: \"{run}\") { run { input } } }", Some("tenant-one")),
     row("Subscription.runFeed", RUNS_READ, "subscription { runFeed(environmentId: \"{env}\") { kind run { input } } }", Some("READY")),
     row("Subscription.runTraceFeed", RUNS_READ, "subscription { runTraceFeed(runId: \"{run}\") { kind } }", Some("READY")),
     row("Subscription.functionMetrics", METRICS_READ, "subscription { functionMetrics(functionId: \"{function}\") { intervalMs } }", Some("intervalMs")),
+    row("Subscription.bulkOperationUpdated", RUNS_READ, "subscription { bulkOperationUpdated(id: \"cxl_{cancellation}\") { operation { name } } }", Some("tenant-one")),
     row("Subscription.eventFeed", EVENTS_READ, "subscription { eventFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
 ];
 
@@ -109,6 +117,8 @@ pub(crate) struct Ids {
     function: String,
     event: String,
     run: String,
+    cancellation: String,
+    replay: String,
 }
 
 impl Ids {
@@ -120,6 +130,8 @@ impl Ids {
             ("{function}", &self.function),
             ("{event}", &self.event),
             ("{run}", &self.run),
+            ("{cancellation}", &self.cancellation),
+            ("{replay}", &self.replay),
             ("{env}", &env),
         ];
         known.iter().fold(operation.to_owned(), |text, (name, id)| {
@@ -158,7 +170,19 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
             .unwrap_or_else(|| panic!("{found}"))
             .to_owned()
     };
+    let request = BulkRequest {
+        functions: vec![text(&run["function"]["functionId"]).parse().unwrap()],
+        name: Some("tenant-one".to_owned()),
+        ..BulkRequest::default()
+    };
+    let bulk = server.services.bulk();
+    let actor = Actor::dev();
+    let cancellation = bulk.cancel(&actor, request.clone(), None).await;
+    let cancellation = cancellation.unwrap();
+    let replay = bulk.replay(&actor, request, None).await.unwrap();
     let ids = Ids {
+        cancellation: cancellation.id.to_string(),
+        replay: replay.id.to_string(),
         app: text(&run["function"]["app"]["appId"]),
         function: text(&run["function"]["functionId"]),
         run: text(&run["runId"]),
@@ -365,6 +389,7 @@ async fn every_node_is_found_by_its_tenant_and_by_no_other() {
     let env = DEFAULT_ENV;
     let nodes = [
         ("App", format!("app_{}", ids.app)),
+        ("Cancellation", format!("cxl_{}", ids.cancellation)),
         ("Environment", format!("env_{env}")),
         ("Event", format!("evt_{}", ids.event)),
         // base64url of `shop/order.placed`
@@ -373,6 +398,7 @@ async fn every_node_is_found_by_its_tenant_and_by_no_other() {
         ("FunctionBacklog", format!("blg_{}", ids.function)),
         ("FunctionVersion", format!("fnv_{}.1", ids.function)),
         ("Organization", format!("org_{DEFAULT_ORG}")),
+        ("Replay", format!("rpl_{}", ids.replay)),
         ("Run", format!("run_{run}")),
         ("Step", format!("step_{run}.work")),
         ("StepAttempt", format!("att_{run}.work.0")),

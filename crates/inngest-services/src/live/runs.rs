@@ -333,6 +333,7 @@ mod tests {
             cron: None,
             original: None,
             rerun: None,
+            replay: None,
             correlation: None,
             queued_at: NOW,
             started_at: None,

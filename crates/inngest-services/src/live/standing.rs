@@ -31,7 +31,7 @@ impl Standing {
 
     /// # Errors
     /// `Unauthenticated` when the credential has ended, `Denied` when it does not reach this far.
-    pub(super) fn check(&mut self, scope: Scope, now: Timestamp) -> Result<(), Error> {
+    pub(crate) fn check(&mut self, scope: Scope, now: Timestamp) -> Result<(), Error> {
         let actor = self.0.borrow_and_update();
         if actor.expires_at.is_some_and(|end| end <= now) {
             return Err(Error::Unauthenticated {
@@ -44,7 +44,7 @@ impl Standing {
     }
 
     /// Waits until the credential has ended, or was renewed since the last check.
-    pub(super) async fn changed(&mut self, clock: &Clock) {
+    pub(crate) async fn changed(&mut self, clock: &Clock) {
         let end = self.0.borrow().expires_at;
         let until_end = async {
             match end {

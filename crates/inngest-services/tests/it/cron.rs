@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inngest_core::run::RunStatus;
+use inngest_core::{access::Actor, run::RunStatus};
 use inngest_services::testing::{App, Fixture, Options};
 use serde_json::{Value, json};
 
@@ -144,4 +144,33 @@ async fn function_that_went_away_and_came_back_before_its_tick_fires_once() {
     assert_eq!(app.calls().len(), 1);
     assert!(fixture.advance_to_next().await);
     assert_eq!(app.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn app_that_is_restored_has_its_functions_and_their_schedules_again() {
+    let (fixture, app) = with_schedule("0 * * * *").await;
+    let services = fixture.services();
+    let actor = Actor::dev();
+    let id = services.apps().list(&actor).await.unwrap()[0].id;
+    services.apps().restore(&actor, id).await.unwrap();
+    let version = services.store().functions_version(actor.env).await.unwrap();
+    let url = services.apps().list(&actor).await.unwrap()[0].url.clone();
+    services.apps().remove(&actor, &url).await.unwrap();
+    fixture.advance(2 * HOUR).await;
+    fixture.settle().await;
+    assert_eq!(app.calls().len(), 0);
+    assert!(services.apps().list(&actor).await.unwrap().is_empty());
+
+    services.apps().restore(&actor, id).await.unwrap();
+    let functions = services.functions();
+    let found = functions.list(&actor, Some(id), false).await.unwrap();
+    assert_eq!((found.len(), found[0].version), (1, 2));
+    let after = services.store().functions_version(actor.env).await.unwrap();
+    assert_eq!(after, version + 2, "what is there is not restored");
+    fixture.advance(HOUR).await;
+    fixture.settle().await;
+    assert_eq!(app.calls().len(), 1);
+    let unknown = inngest_core::ids::AppId::from_raw(uuid::Uuid::from_u128(7));
+    let missing = services.apps().restore(&actor, unknown).await;
+    assert_eq!(missing.unwrap_err().code(), "app_not_found");
 }

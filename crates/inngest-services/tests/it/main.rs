@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod bulk;
 mod cancels;
 mod changes;
 mod checkpoints;
@@ -14,6 +15,7 @@ mod pauses;
 mod processes;
 mod programs;
 mod races;
+mod replays;
 mod requests;
 mod reruns;
 mod retention;

@@ -32,6 +32,7 @@ pub struct Model {
     pub rerun_step: Option<String>,
     pub rerun_input: Option<Vec<u8>>,
     pub trace: Option<String>,
+    pub replay_id: Option<Uuid>,
 }
 
 /// No relations: rows are joined by the services that need them.

@@ -1,6 +1,7 @@
 //! Lists: pages in both directions over filtered rows, and how many rows there are. One machinery serves all of them.
 
 mod apps;
+mod bulk;
 pub(crate) mod each;
 mod events;
 pub(crate) mod keyset;
@@ -11,6 +12,7 @@ pub(crate) mod source;
 mod waits;
 
 pub use apps::{AppFilter, FunctionFilter};
+pub use bulk::BulkFilter;
 pub use events::EventFilter;
 pub use runs::RunFilter;
 pub use search::{Hints, Slice, Traces};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inngest_core::{
-    ids::{AppId, EnvId, EventId, FunctionId, RunId},
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, RunId},
     page::{Count, Direction, Key, Order, Page, PageRequest},
     run::{Run, RunStatus, TriggerKind},
     time::Timestamp,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Error, Store,
     entity::{run, work},
-    rows::{event_uuid, first_id, run_uuid},
+    rows::{event_uuid, first_id, run_uuid, uuid_of},
 };
 
 /// Which runs to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
@@ -47,6 +47,8 @@ pub struct RunFilter {
     pub triggers: Option<Vec<TriggerKind>>,
     /// Of this version of their function.
     pub function_version: Option<u32>,
+    /// Started by this replay.
+    pub replay: Option<BulkId>,
     /// With or without an error: failed and cancelled runs have one.
     pub has_error: Option<bool>,
     /// Taking at least this long, from their start to their end or until [`RunFilter::now`].
@@ -154,8 +156,8 @@ pub(super) fn plan(env: EnvId, filter: &RunFilter) -> Plan<run::Entity> {
         let none = Parents::of_values(&[Column::EnvId], Vec::new(), |row: &run::Model| row.env_id);
         return Plan::new(Source::Several(base, none), Condition::all());
     }
-    if filter.runs.is_some() || filter.events.is_some() {
-        // There are no more than these, so they are found first and sorted then.
+    if filter.runs.is_some() || filter.events.is_some() || filter.replay.is_some() {
+        // There are no more than these, so they are found first and sorted then; those of a replay an index knows in order.
         return Plan::new(Source::One(select(env, filter)), Condition::all());
     }
     let mut left = RunFilter {
@@ -304,6 +306,9 @@ fn conditions(filter: &RunFilter) -> Condition {
     if let Some(version) = filter.function_version {
         all = all.add(Column::FunctionVersion.eq(i32::try_from(version).unwrap_or(i32::MAX)));
     }
+    if let Some(replay) = filter.replay {
+        all = all.add(Column::ReplayId.eq(uuid_of(replay.raw())));
+    }
     if let Some(wanted) = filter.has_error {
         let with = [RunStatus::Failed, RunStatus::Cancelled].map(RunStatus::code);
         all = all.add(if wanted {
@@ -329,8 +334,13 @@ fn conditions(filter: &RunFilter) -> Condition {
 fn started_by(kind: TriggerKind) -> Condition {
     use run::Column;
     let repeats = Column::OriginalId.is_not_null();
+    if kind == TriggerKind::Replay {
+        return Condition::all().add(Column::ReplayId.is_not_null());
+    }
     if kind == TriggerKind::Rerun {
-        return Condition::all().add(repeats);
+        return Condition::all()
+            .add(repeats)
+            .add(Column::ReplayId.is_null());
     }
     let first = Condition::all().add(Column::OriginalId.is_null());
     if kind == TriggerKind::Cron {

@@ -145,6 +145,7 @@ mod tests {
             cron: None,
             original: None,
             rerun: None,
+            replay: None,
             correlation: None,
             queued_at: Timestamp::default(),
             started_at: None,

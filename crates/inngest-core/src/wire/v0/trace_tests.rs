@@ -42,6 +42,7 @@ fn run(status: RunStatus) -> Run {
         cron: None,
         original: None,
         rerun: None,
+        replay: None,
         correlation: None,
         queued_at: at(0),
         started_at: (status != RunStatus::Queued).then(|| at(1)),

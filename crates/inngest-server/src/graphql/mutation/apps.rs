@@ -1,4 +1,4 @@
-//! Syncing and removing apps.
+//! Syncing apps, removing them and bringing them back.
 
 use async_graphql::{Context, Error, ID, InputObject, Object, OneofObject, SimpleObject};
 
@@ -66,6 +66,22 @@ struct RemoveAppPayload {
     errors: Vec<UserError>,
 }
 
+/// App to bring back.
+#[derive(InputObject)]
+struct RestoreAppInput {
+    /// The app.
+    app_id: ID,
+}
+
+/// Result of restoreApp.
+#[derive(SimpleObject)]
+struct RestoreAppPayload {
+    /// The app.
+    app: Option<AppObject>,
+    /// Expected failures; empty on success.
+    errors: Vec<UserError>,
+}
+
 /// Syncing and removing apps.
 #[Object]
 impl AppMutations {
@@ -128,6 +144,30 @@ impl AppMutations {
                 errors: Vec::new(),
             }),
             Err(error) => refused(&error),
+        }
+    }
+
+    /// Brings an archived app back, with the functions that were archived with it. Needs APPS_MANAGE.
+    async fn restore_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to do.")] input: RestoreAppInput,
+    ) -> Result<RestoreAppPayload, Error> {
+        let asking = asking(ctx);
+        let id: AppId = ids::parse(&input.app_id)?;
+        match asking.services.apps().restore(&asking.actor, id).await {
+            Ok(()) => Ok(RestoreAppPayload {
+                app: load(ctx, id).await?.map(AppObject),
+                errors: Vec::new(),
+            }),
+            Err(error) => {
+                let (path, id) = (["input", "appId"], &input.app_id);
+                let sorted = UserError::sort(&error, &path, Some(id), &asking.request_id)?;
+                Ok(RestoreAppPayload {
+                    app: None,
+                    errors: vec![sorted],
+                })
+            }
         }
     }
 }

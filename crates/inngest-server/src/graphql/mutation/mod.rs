@@ -2,6 +2,7 @@
 //! into, everything else is a top-level error.
 
 mod apps;
+mod bulk;
 mod events;
 mod functions;
 mod runs;
@@ -16,6 +17,7 @@ use inngest_services::{Error as ServiceError, RequestKey};
 pub(crate) struct Mutation(
     events::EventMutations,
     runs::RunMutations,
+    bulk::BulkMutations,
     functions::FunctionMutations,
     apps::AppMutations,
 );
@@ -33,6 +35,7 @@ impl Mutation {
         Self(
             events::EventMutations,
             runs::RunMutations,
+            bulk::BulkMutations,
             functions::FunctionMutations,
             apps::AppMutations,
         )

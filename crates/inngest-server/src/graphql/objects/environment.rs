@@ -19,6 +19,7 @@ use crate::graphql::{
     loaders::load,
     objects::{
         app::AppObject,
+        bulk::{BulkOperationFilter, BulkPreview, BulkRunFilter, CancellationObject, ReplayObject},
         event::EventObject,
         event_type::{self, EventTypeObject},
         filter::{AppFilter, EventFilter, EventOrder, FunctionFilter, RunFilter, RunOrder},
@@ -257,6 +258,51 @@ impl EnvironmentObject {
     ) -> Result<Page<RunObject, RunPage>, Error> {
         let request = connection::request(ctx, first, after, last, before)?;
         list_runs(ctx, filter, order_by, &request).await
+    }
+
+    /// Bulk cancellations, newest first. Those that have ended are kept as long as they are among the newest 1,000 bulk
+    /// operations.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn cancellations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Only these bulk cancellations.")] filter: Option<BulkOperationFilter>,
+    ) -> Result<Page<CancellationObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter.unwrap_or_default().cancellations(ctx, request).await
+    }
+
+    /// Replays, newest first. Those that have ended are kept as long as they are among the newest 1,000 bulk operations.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn replays(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Only these replays.")] filter: Option<BulkOperationFilter>,
+    ) -> Result<Page<ReplayObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter.unwrap_or_default().replays(ctx, request).await
+    }
+
+    /// What a bulk operation with this filter would touch.
+    #[graphql(complexity = "500 + 10 * child_complexity")]
+    async fn bulk_preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What it would match.")] filter: BulkRunFilter,
+    ) -> Option<Result<BulkPreview, Error>> {
+        Some(filter.preview(ctx).await)
     }
 
     /// Open waits for events, signals and invoked runs, oldest first.

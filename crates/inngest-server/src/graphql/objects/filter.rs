@@ -14,7 +14,7 @@ use inngest_services as services;
 
 use crate::graphql::{
     connection::{Counted, Length, OrderDirection, Page},
-    ids::{self, GlobalId},
+    ids::{self, GlobalId, ReplayId},
     listed::{FunctionList, Total},
     objects::{
         function::FunctionObject,
@@ -56,6 +56,8 @@ pub(crate) struct RunFilter {
     function_slugs: Option<Vec<String>>,
     /// Only of these apps.
     app_ids: Option<Vec<ID>>,
+    /// Only of this replay.
+    pub(crate) replay_id: Option<ID>,
     /// Only these runs.
     run_ids: Option<Vec<ID>>,
     /// Only started by these events; a batch counts by its first one.
@@ -111,6 +113,11 @@ impl RunFilter {
             statuses: Some(statuses),
             functions,
             apps: parse_all::<AppId>(self.app_ids)?,
+            replay: self
+                .replay_id
+                .map(|id| ids::parse(&id))
+                .transpose()?
+                .map(|ReplayId(id)| id),
             runs: parse_all::<RunId>(self.run_ids)?,
             events: parse_all::<EventId>(self.event_ids)?,
             event_names: self.event_names,

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod attempt;
+pub(crate) mod bulk;
 pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod event_type;

@@ -11,6 +11,7 @@ use crate::graphql::{
     objects::{
         app::AppObject,
         attempt::{self, StepAttemptObject},
+        bulk::{self, CancellationObject, ReplayObject},
         environment::EnvironmentObject,
         event::EventObject,
         event_type::{self, EventTypeObject},
@@ -49,6 +50,8 @@ pub(crate) enum Node {
     EventType(EventTypeObject),
     Organization(OrganizationObject),
     Backlog(FunctionBacklog),
+    Cancellation(CancellationObject),
+    Replay(ReplayObject),
 }
 
 /// The object with this id; none when it is missing, not visible, or the text is no global id.
@@ -113,6 +116,12 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
             .await
             .transpose()
             .map(|found| found.map(|wait| Node::Wait(WaitObject(wait)))),
+        Target::Cancellation(id) => bulk::find_cancellation(ctx, id)
+            .await
+            .map(|found| found.map(Node::Cancellation)),
+        Target::Replay(id) => bulk::find_replay(ctx, id)
+            .await
+            .map(|found| found.map(Node::Replay)),
     }
 }
 

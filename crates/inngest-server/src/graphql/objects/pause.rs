@@ -77,7 +77,7 @@ impl FunctionPause {
     }
 }
 
-/// What a pause does to started runs. Runs that had not started are held in any case.
+/// What a pause does to started runs. Runs that had not started are held, unless they are cancelled.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "inngest_core::pause::PauseInFlight")]
 pub(crate) enum PauseInFlight {
@@ -85,6 +85,8 @@ pub(crate) enum PauseInFlight {
     Continue,
     /// Their next step waits until the function is resumed.
     Hold,
+    /// They are cancelled, and so are those that had not started.
+    Cancel,
 }
 
 /// What a pause does to new triggers. Reruns are held in any case.

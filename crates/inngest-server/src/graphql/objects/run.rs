@@ -19,6 +19,7 @@ use crate::graphql::{
     loaders::{AttemptsOf, ReasonsOf, StepsOf, VersionOf, load, load_many},
     objects::{
         app::AppObject,
+        bulk::{self, ReplayObject},
         environment::EnvironmentObject,
         event::EventObject,
         failure::ExecutionError,
@@ -330,6 +331,11 @@ impl RunObject {
     /// Hashed id of the step the rerun began at.
     async fn rerun_from_step(&self) -> Option<&str> {
         self.0.rerun.as_ref().map(|rerun| rerun.step.as_str())
+    }
+
+    /// Replay that started it, as long as it is known.
+    async fn replay(&self, ctx: &Context<'_>) -> Option<Result<ReplayObject, Error>> {
+        bulk::find_replay(ctx, self.0.replay?).await
     }
 
     /// The run it repeats.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use async_graphql::{ComplexObject, Context, Enum, Error, SimpleObject};
 
 use inngest_core::{
-    ids::EventId,
+    bulk::BULK_CANCELLATION,
+    ids::{BulkId, EventId},
     json::Json,
     run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
     time::Timestamp,
@@ -15,6 +16,7 @@ use inngest_services::{Reason, RunTotals};
 use crate::graphql::{
     loaders::load,
     objects::{
+        bulk::{self, CancellationObject},
         event::EventObject,
         failure::cancel_reason,
         step::{StepStatusEnum, status_of},
@@ -144,6 +146,8 @@ pub(crate) enum RunTriggerKind {
     Invoke,
     /// A rerun.
     Rerun,
+    /// A replay.
+    Replay,
 }
 
 /// Why a run was skipped.
@@ -173,6 +177,8 @@ pub(crate) struct RunCancel {
     at: DateTime,
     #[graphql(skip)]
     by: Option<EventId>,
+    #[graphql(skip)]
+    with: Option<BulkId>,
 }
 
 #[ComplexObject]
@@ -184,6 +190,11 @@ impl RunCancel {
             .transpose()
             .map(|found| found.map(EventObject))
     }
+
+    /// Bulk cancellation, as long as it is known.
+    async fn cancellation(&self, ctx: &Context<'_>) -> Option<Result<CancellationObject, Error>> {
+        bulk::find_cancellation(ctx, self.with?).await
+    }
 }
 
 /// Why a run was cancelled.
@@ -193,6 +204,8 @@ pub(crate) enum CancelReason {
     Event,
     /// A single request.
     Manual,
+    /// A bulk cancellation.
+    Bulk,
     /// Not started in time.
     StartTimeout,
     /// Not finished in time.
@@ -207,7 +220,11 @@ impl RunCancel {
             .strip_prefix("event ")
             .and_then(|rest| rest.split(' ').next())
             .and_then(|id| id.parse().ok());
+        let with = sentence
+            .strip_prefix(BULK_CANCELLATION)
+            .and_then(|id| id.parse().ok());
         let reason = match sentence.as_str() {
+            _ if with.is_some() => CancelReason::Bulk,
             "it was cancelled by request" => CancelReason::Manual,
             text if text.starts_with("it did not start") => CancelReason::StartTimeout,
             text if text.starts_with("it did not finish") => CancelReason::FinishTimeout,
@@ -222,6 +239,7 @@ impl RunCancel {
             reason,
             at: DateTime(at),
             by,
+            with,
         })
     }
 }
@@ -372,6 +390,11 @@ mod tests {
             (
                 "it did not finish within `timeouts.finish`".to_owned(),
                 Some(CancelReason::FinishTimeout),
+                None,
+            ),
+            (
+                format!("{BULK_CANCELLATION}{event}"),
+                Some(CancelReason::Bulk),
                 None,
             ),
             ("something else".to_owned(), None, None),

@@ -209,6 +209,11 @@ fn path_of(code: &str) -> Option<&'static [&'static str]> {
     match code {
         "idempotency_key_invalid" | "idempotency_key_reused" => Some(&["input", "idempotencyKey"]),
         "step_input_invalid" | "step_input_too_large" => Some(&["input", "from", "step", "input"]),
+        "functions_needed" => Some(&["input", "filter", "functionIds"]),
+        "status_not_possible" | "statuses_needed" => Some(&["input", "filter", "statuses"]),
+        "bulk_window_invalid" => Some(&["input", "filter", "queued"]),
+        "replay_rate_invalid" => Some(&["input", "ratePerSecond"]),
+        "bulk_name_too_long" => Some(&["input", "name"]),
         "pause_reason_too_long" => Some(&["input", "reason"]),
         "pause_end_past" => Some(&["input", "resumesAt"]),
         "event_data_invalid" | "event_too_large" => Some(&["input", "from", "event", "data"]),

@@ -1,0 +1,2 @@
+DROP TABLE bulk_functions;
+DROP TABLE bulk_operations;
