@@ -5,6 +5,7 @@
 //! names a binary with the feature `failpoints`, without which the named places are skipped.
 
 mod app;
+mod bulk;
 mod chaos;
 mod check;
 mod clocks;
