@@ -267,6 +267,42 @@ fn apps_functions_events_and_runs_are_handled_from_the_command_line() {
 }
 
 #[test]
+fn functions_are_paused_and_many_runs_cancelled_and_started_again() {
+    let server = Server::dev();
+    server.json(&["apps", "sync", &app()]);
+    let pause = ["functions", "pause", "shop-good", "--until", "1h"];
+    let paused = server.json(&[&pause[..], &["--reason", "stock-taking"]].concat());
+    assert_eq!(paused[0]["isPaused"], true);
+    assert_eq!(paused[0]["pause"]["newEvents"], "SKIP");
+    assert_eq!(paused[0]["pause"]["reason"], "stock-taking");
+    server.json(&["events", "send", "shop/good"]);
+    let skipped = server.json(&["runs", "list", "--status", "skipped"]);
+    assert_eq!(skipped.as_array().unwrap().len(), 1);
+    let resumed = server.json(&["functions", "resume", "shop-good"]);
+    assert_eq!(resumed[0]["isPaused"], false);
+
+    for number in ["1", "2"] {
+        let data = format!("{{\"n\":{number}}}");
+        server.json(&["events", "send", "shop/nap", "--data", &data]);
+    }
+    let condition = ["--where", "event.data.n == 1", "--wait"];
+    let cancel = ["runs", "cancel", "--function", "shop-nap"];
+    let cancelled = server.json(&[&cancel[..], &condition].concat());
+    assert_eq!(cancelled[0]["status"], "COMPLETED");
+    assert_eq!(cancelled[0]["progress"]["succeeded"], 1);
+    let ended = server.json(&["runs", "list", "--status", "cancelled"]);
+    assert_eq!(ended.as_array().unwrap().len(), 1);
+
+    let replay = ["runs", "replay", "--function", "shop-good", "--wait"];
+    let replayed = server.json(&[&replay[..], &["--status", "skipped"]].concat());
+    assert_eq!(replayed[0]["progress"]["succeeded"], 1);
+    let nothing = server.ask(&["runs", "cancel"]);
+    assert_eq!(code(&nothing), Some(2), "{nothing:?}");
+    let nobody = server.ask(&["functions", "pause", "shop-nobody"]);
+    assert_eq!(code(&nobody), Some(3), "{nobody:?}");
+}
+
+#[test]
 fn run_that_waits_for_a_signal_is_resumed() {
     let server = Server::dev();
     server.json(&["apps", "sync", &app()]);

@@ -74,6 +74,34 @@ pub(crate) struct RunFilterArgs {
     pub(crate) apps: Vec<String>,
 }
 
+/// Which runs an operation on many is about.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BulkArgs {
+    /// All runs of these functions, by slug or id; may be given several times
+    #[arg(long = "function", value_name = "FUNCTION", value_delimiter = ',')]
+    pub(crate) functions: Vec<String>,
+    /// Only these states; may be given several times
+    #[arg(
+        long,
+        value_name = "STATUS",
+        value_delimiter = ',',
+        ignore_case = true,
+        requires = "functions"
+    )]
+    pub(crate) status: Vec<Status>,
+    /// Only runs for which this expression over event, output, error and run holds
+    #[arg(long = "where", value_name = "CEL", requires = "functions")]
+    pub(crate) condition: Option<String>,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    /// What to call it
+    #[arg(long, value_name = "TEXT", requires = "functions")]
+    pub(crate) name: Option<String>,
+    /// Print how far it is until its end
+    #[arg(long, requires = "functions")]
+    pub(crate) wait: bool,
+}
+
 /// State of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Status {
@@ -99,7 +127,7 @@ impl Status {
     }
 }
 
-/// Runs: list, get, watch, cancel, rerun, signal
+/// Runs: list, get, watch, cancel, rerun, replay, signal
 #[derive(Debug, Parser)]
 #[command(name = "runs")]
 pub(crate) struct RunsArgs {
@@ -136,11 +164,21 @@ pub(crate) enum RunsVerb {
         #[command(flatten)]
         filter: RunFilterArgs,
     },
-    /// End runs that have not ended
+    /// End runs that have not ended: these, or with --function all that match
     Cancel {
         /// Ids of the runs
-        #[arg(required = true)]
+        #[arg(required_unless_present = "functions", conflicts_with = "functions")]
         ids: Vec<String>,
+        #[command(flatten)]
+        bulk: BulkArgs,
+    },
+    /// Start ended runs again, all that match; failed ones when no state is given
+    Replay {
+        #[command(flatten)]
+        bulk: BulkArgs,
+        /// Most runs to start in a second
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        rate: Option<u64>,
     },
     /// Start a run again from its events
     Rerun {
@@ -222,7 +260,7 @@ pub(crate) struct DataArgs {
     pub(crate) user: Option<String>,
 }
 
-/// Functions: list, get, invoke
+/// Functions: list, get, invoke, pause, resume
 #[derive(Debug, Parser)]
 #[command(name = "functions")]
 pub(crate) struct FunctionsArgs {
@@ -269,6 +307,43 @@ pub(crate) enum FunctionsVerb {
         #[arg(long)]
         wait: bool,
     },
+    /// Keep a function from starting runs, until it is resumed
+    Pause {
+        /// Slug (`app-function`) or id
+        function: String,
+        /// What becomes of runs that have started
+        #[arg(long, value_name = "WHAT", default_value = "continue")]
+        in_flight: InFlight,
+        /// What becomes of new events: recorded as skipped, or held until it is resumed
+        #[arg(long, value_name = "WHAT", default_value = "skip")]
+        new_events: NewEvents,
+        /// A note for others
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// When it ends by itself: a duration from now (`90m`, `7d`) or an RFC 3339 time
+        #[arg(long, value_name = "WHEN")]
+        until: Option<String>,
+    },
+    /// End the pause of a function; what was held goes on
+    Resume {
+        /// Slug (`app-function`) or id
+        function: String,
+    },
+}
+
+/// What becomes of started runs of a paused function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InFlight {
+    Continue,
+    Hold,
+    Cancel,
+}
+
+/// What becomes of new events of a paused function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewEvents {
+    Skip,
+    Hold,
 }
 
 /// Apps: list, get, sync, remove

@@ -5,7 +5,7 @@ use async_graphql_parser::{
 use inngest_server::{DocumentMode, Documents};
 
 use super::*;
-use crate::client::{apps, events, functions, output::Column, runs};
+use crate::client::{apps, bulk, events, functions, output::Column, runs};
 
 fn operation(document: Document) -> OperationDefinition {
     match parse_query(document.text).unwrap().operations {
@@ -81,6 +81,15 @@ fn columns_show_what_documents_ask_for() {
             functions::LIST,
         ),
         (GET_FUNCTION, "function", functions::FACTS),
+        (PAUSE_FUNCTION, "pauseFunction/function", functions::PAUSED),
+        (
+            RESUME_FUNCTION,
+            "resumeFunction/function",
+            functions::PAUSED,
+        ),
+        (CANCEL_RUNS, "cancelRuns/cancellation", bulk::OPERATION),
+        (CREATE_REPLAY, "createReplay/replay", bulk::OPERATION),
+        (GET_BULK_OPERATION, "node", bulk::OPERATION),
         (LIST_APPS, "environment/apps/nodes", apps::LIST),
         (SYNC_APP, "syncApp/app", apps::LIST),
         (REMOVE_APP, "removeApp/app", apps::LIST),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use inngest_core::{duration, time::Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::client::{
-    args::FunctionsVerb,
+    args::{FunctionsVerb, InFlight, NewEvents},
     ask,
     connection::Server,
     documents,
@@ -38,6 +39,17 @@ pub(super) const FACTS: &[Column] = &[
     ("Archived", "/archivedAt"),
     ("Triggers", "/triggers"),
     ("Settings", "/config/raw"),
+];
+
+/// A function that was paused or resumed.
+pub(super) const PAUSED: &[Column] = &[
+    ("FUNCTION", "/slug"),
+    ("PAUSED", "/isPaused"),
+    ("SINCE", "/pause/pausedAt"),
+    ("UNTIL", "/pause/resumesAt"),
+    ("STARTED RUNS", "/pause/inFlight"),
+    ("NEW EVENTS", "/pause/newEvents"),
+    ("REASON", "/pause/reason"),
 ];
 
 pub(super) async fn run(
@@ -93,6 +105,44 @@ pub(super) async fn run(
             }
             runs::started(server, output, &run, *wait).await
         }
+        FunctionsVerb::Pause {
+            function,
+            in_flight,
+            new_events,
+            reason,
+            until,
+        } => {
+            let mut input = json!({"reason": reason});
+            input["functionId"] = ask::function_id(server, function).await?.into();
+            input["inFlight"] = json!(match in_flight {
+                InFlight::Continue => "CONTINUE",
+                InFlight::Hold => "HOLD",
+                InFlight::Cancel => "CANCEL",
+            });
+            input["newEvents"] = json!(match new_events {
+                NewEvents::Skip => "SKIP",
+                NewEvents::Hold => "HOLD",
+            });
+            if let Some(until) = until {
+                input["resumesAt"] = end_of(server, until).await?.into();
+            }
+            let payload = ask::change(server, documents::PAUSE_FUNCTION, input).await?;
+            output.list(std::slice::from_ref(&payload["function"]), PAUSED)
+        }
+        FunctionsVerb::Resume { function } => {
+            let id = ask::function_id(server, function).await?;
+            let input = json!({"functionId": id});
+            let payload = ask::change(server, documents::RESUME_FUNCTION, input).await?;
+            output.list(std::slice::from_ref(&payload["function"]), PAUSED)
+        }
+    }
+}
+
+/// A duration from now on, by the server's clock, or a time.
+async fn end_of(server: &Server, text: &str) -> Result<String, Failure> {
+    match duration::parse(text) {
+        Ok(length) => Ok(ask::environment(server).await?.1.plus(length).to_rfc3339()),
+        Err(_) => ask::when(text, Timestamp::from_millis(0)),
     }
 }
 

@@ -6,6 +6,7 @@
 mod apps;
 pub(crate) mod args;
 mod ask;
+mod bulk;
 mod connection;
 pub(crate) mod documents;
 mod events;

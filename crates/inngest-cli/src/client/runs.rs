@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{
     args::{Format, RunFilterArgs, RunsVerb},
-    ask,
+    ask, bulk,
     connection::Server,
     documents,
     failure::{Exit, Failure},
@@ -104,7 +104,13 @@ pub(super) async fn run(server: &Server, output: &Output, verb: &RunsVerb) -> Re
         }
         RunsVerb::Watch { id: Some(id), .. } => watch(server, output, id).await,
         RunsVerb::Watch { id: None, filter } => watch_all(server, output, filter).await,
-        RunsVerb::Cancel { ids } => {
+        RunsVerb::Cancel { ids, bulk } if ids.is_empty() => {
+            bulk::begin(server, output, documents::CANCEL_RUNS, bulk, None).await
+        }
+        RunsVerb::Replay { bulk, rate } => {
+            bulk::begin(server, output, documents::CREATE_REPLAY, bulk, *rate).await
+        }
+        RunsVerb::Cancel { ids, .. } => {
             let mut runs = Vec::new();
             for id in ids {
                 let input = json!({"runId": id});
