@@ -63,11 +63,12 @@ impl Param {
         }
     }
 
-    /// Its schema; `/v1` takes any text for a limit.
+    /// Its schema. Where that is not strict, no text is wrong for all that can be said of a text: an empty one is none, and a limit may be
+    /// anything.
     pub(crate) fn schema(&self, strict: bool) -> Value {
         let one = match self.kind {
+            _ if !strict => json!({"type": "string"}),
             Kind::Text => json!({"type": "string"}),
-            Kind::Limit if !strict => json!({"type": "string"}),
             Kind::Ulid => json!({"type": "string", "pattern": ULID}),
             Kind::Uuid => json!({"type": "string", "format": "uuid"}),
             Kind::Time => json!({"type": "string", "format": "date-time"}),
