@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Named places and how often each is passed soon.
-const PLACES: [(&str, u64); 22] = [
+const PLACES: [(&str, u64); 24] = [
     ("ingest::after_parse", 9),
     ("ingest::in_tx", 9),
     ("ingest::after_commit", 9),
@@ -43,6 +43,8 @@ const PLACES: [(&str, u64); 22] = [
     ("op::invoke_child", 2),
     ("cancel::requested", 2),
     ("checkpoint::twice", 2),
+    ("rollup::in_tx", 2),
+    ("rollup::after_commit", 2),
     ("rebuild::begun", 1),
     ("rebuild::mid", 1),
     ("rebuild::filled", 1),

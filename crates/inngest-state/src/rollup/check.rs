@@ -33,15 +33,15 @@ const COUNTED: [(Counter, &str); 11] = [
 
 impl Store {
     /// Where the figures over time, and those that are yet to be added to them, are not those of the rows, in sentences. Says nothing once
-    /// rows have been deleted for their age.
+    /// rows may have been deleted for their age.
     pub(crate) async fn wrong_figures(&self) -> Result<Vec<String>, Error> {
+        let pending = self.pending_figures().await?;
         let retained = "SELECT count(*) AS n FROM housekeeping WHERE name = 'retention'";
-        if self.count(retained).await? > 0 {
+        if self.count(retained).await? > 0 && self.reaches_back(&pending).await? {
             return Ok(Vec::new());
         }
         let reruns = "SELECT count(*) AS n FROM runs WHERE rerun_step IS NOT NULL";
         let has_copies = self.count(reruns).await? > 0;
-        let pending = self.pending_figures().await?;
         let mut wrong = Vec::new();
         for (counter, from) in COUNTED {
             if has_copies && from.starts_with("steps") {
@@ -62,6 +62,23 @@ impl Store {
             }
         }
         Ok(wrong)
+    }
+
+    /// Whether there are figures of more than a week, which is longer than anything lasts that keeps all its rows.
+    async fn reaches_back(&self, pending: &[Measures]) -> Result<bool, Error> {
+        const WEEK: i64 = 7 * 86_400_000;
+        let sql = |end: &str| format!("SELECT COALESCE({end}(start), 0) AS n FROM {TABLE}");
+        let (first, last) = (
+            self.count(&sql("MIN")).await?,
+            self.count(&sql("MAX")).await?,
+        );
+        let waiting = pending.iter().flat_map(Measures::iter);
+        let waiting = waiting.map(|(_, start, _)| start.as_millis());
+        let all = waiting.chain([first, last].into_iter().filter(|start| *start > 0));
+        let (first, last) = all.fold((i64::MAX, 0), |(first, last), start| {
+            (first.min(start), last.max(start))
+        });
+        Ok(last.saturating_sub(first) > WEEK)
     }
 
     async fn added(&self, counter: Counter) -> Result<u64, Error> {

@@ -132,7 +132,7 @@ impl Store {
             tx.execute_raw(statement).await.map_err(Error::on(LOG))?;
         }
         buckets.store(&tx).await?;
-        crate::fail_point!("rollup::before_commit");
+        crate::fail_point!("rollup::in_tx");
         tx.commit().await.map_err(Error::on_commit)?;
         crate::fail_point!("rollup::after_commit");
         Ok(true)
