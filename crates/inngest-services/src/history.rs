@@ -5,12 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use inngest_core::{
     access::{Actor, Scope},
     app::{Function, FunctionVersion},
+    event::is_internal,
     ids::{EventId, FunctionId},
     limits,
     time::Timestamp,
 };
+use inngest_state::EventFilter;
 
-use crate::{Error, apps::Functions, events::Events};
+use crate::{Error, apps::Functions, events::Events, lists::bounded};
 
 impl Functions<'_> {
     /// Versions by function and number; unknown and foreign ones are left out.
@@ -77,5 +79,40 @@ impl Events<'_> {
             (name, (first.accepted_at(), last.accepted_at()))
         };
         Ok(found.into_iter().map(times).collect())
+    }
+
+    /// The filter with the names that its wildcards stand for, unless there are too many of them: an index knows names, and not their
+    /// beginnings.
+    pub(crate) async fn named(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+    ) -> Result<EventFilter, Error> {
+        actor.require(Scope::EventsRead)?;
+        bounded(filter.longest_list())?;
+        let mut named = filter.clone();
+        let Some(names) = &mut named.names else {
+            return Ok(named);
+        };
+        if names.iter().any(|name| name.ends_with('*')) {
+            let most = limits::EVENT_NAMES_LISTED;
+            let stored = self.0.store.event_names(actor.env, most).await?;
+            if stored.len() < most as usize {
+                let is_wanted = |name: &String| {
+                    names.iter().any(|wanted| match wanted.strip_suffix('*') {
+                        Some(start) => name.starts_with(start.trim_end_matches('*')),
+                        None => name == wanted,
+                    })
+                };
+                let wanted: Vec<String> = stored.into_iter().filter(is_wanted).collect();
+                if bounded(wanted.len()).is_ok() {
+                    *names = wanted;
+                }
+            }
+        }
+        if !named.with_internal {
+            names.retain(|name| !is_internal(name));
+        }
+        Ok(named)
     }
 }

@@ -4,10 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use inngest_core::{
     access::{Actor, Scope},
-    event::{Event, is_internal},
+    event::Event,
     expr::{Program, SearchOver, SearchRoot, Vars},
     ids::{EnvId, EventId, RunId},
-    limits,
     page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::{Clock, Timestamp},
@@ -173,41 +172,6 @@ impl Events<'_> {
         let filter = self.named(actor, filter).await?;
         let search = self.over(actor, &filter, text, direction)?;
         page(&self.0.clock, &search, request).await
-    }
-
-    /// The filter with the names that its wildcards stand for, unless there are too many of them: an index knows names, and not their
-    /// beginnings.
-    pub(crate) async fn named(
-        &self,
-        actor: &Actor,
-        filter: &EventFilter,
-    ) -> Result<EventFilter, Error> {
-        actor.require(Scope::EventsRead)?;
-        bounded(filter.longest_list())?;
-        let mut named = filter.clone();
-        let Some(names) = &mut named.names else {
-            return Ok(named);
-        };
-        if names.iter().any(|name| name.ends_with('*')) {
-            let most = limits::EVENT_NAMES_LISTED;
-            let stored = self.0.store.event_names(actor.env, most).await?;
-            if stored.len() < most as usize {
-                let is_wanted = |name: &String| {
-                    names.iter().any(|wanted| match wanted.strip_suffix('*') {
-                        Some(start) => name.starts_with(start.trim_end_matches('*')),
-                        None => name == wanted,
-                    })
-                };
-                let wanted: Vec<String> = stored.into_iter().filter(is_wanted).collect();
-                if bounded(wanted.len()).is_ok() {
-                    *names = wanted;
-                }
-            }
-        }
-        if !named.with_internal {
-            names.retain(|name| !is_internal(name));
-        }
-        Ok(named)
     }
 
     /// How many events such a search finds; not exact when its budget is used up before.

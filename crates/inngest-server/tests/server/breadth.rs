@@ -459,6 +459,42 @@ async fn nodes_take_as_many_statements_for_a_hundred_ids_as_for_five() {
     }
 }
 
+/// What `reads` of the tests package measures; here it is only answered.
+#[tokio::test]
+async fn documents_of_the_read_benchmark_are_answered_in_few_statements() {
+    const MEASURED: [(&str, &str); 6] = [
+        ("runs", include_str!("../../../../tests/reads/runs.graphql")),
+        (
+            "failed",
+            include_str!("../../../../tests/reads/failed.graphql"),
+        ),
+        ("open", include_str!("../../../../tests/reads/open.graphql")),
+        (
+            "search",
+            include_str!("../../../../tests/reads/search.graphql"),
+        ),
+        (
+            "events",
+            include_str!("../../../../tests/reads/events.graphql"),
+        ),
+        ("run", include_str!("../../../../tests/reads/run.graphql")),
+    ];
+    let server = Server::dev().await;
+    fill(&server).await;
+    let begin = include_str!("../../../../tests/reads/begin.graphql");
+    let begin = begin.replace("fill0-big", &slug(1));
+    let found = server.query(&begin, json!({})).await;
+    let run = &found["environment"]["function"]["runs"]["nodes"][0]["runId"];
+    let variables = json!({"from": "2020-01-01T00:00:00Z", "run": run});
+    for (name, document) in MEASURED {
+        let store = server.services.store();
+        let before = store.statements();
+        server.query(document, variables.clone()).await;
+        let statements = store.statements() - before;
+        assert!(statements <= 10, "{name}: {statements} statements");
+    }
+}
+
 /// All values of `id`, by prefix.
 fn collect_ids(value: &Value, ids: &mut BTreeMap<String, Vec<String>>) {
     match value {
