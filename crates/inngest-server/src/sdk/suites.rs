@@ -87,7 +87,8 @@ pub(crate) async fn greet(
     State(state): State<AppState>,
     Caller(actor): Caller,
 ) -> Result<&'static str, SdkError> {
-    state.services.suites()?.greet(&actor?)?;
+    let actor = actor?;
+    state.services.suites()?.greet(&actor)?;
     Ok("OK")
 }
 
