@@ -14,12 +14,12 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_services::{
-    BulkFilter, BulkRequest, Kind, PauseRequest, RequestKey, Services,
+    BulkFilter, BulkRequest, Kind, PauseRequest, RequestKey,
     testing::{App, Fixture, Options},
 };
 use serde_json::json;
 
-use crate::{HOUR, on};
+use crate::{HOUR, id_of, on};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -37,12 +37,6 @@ pub(crate) async fn three_functions(options: Options) -> (Fixture, App) {
         .sync(&fixture.services())
         .await;
     (fixture, app)
-}
-
-pub(crate) async fn id_of(services: &Services, slug: &str) -> FunctionId {
-    let functions = services.functions();
-    let found = functions.find_by_slug(&Actor::dev(), slug).await.unwrap();
-    found.unwrap().id
 }
 
 /// All runs of a function that were queued until now.

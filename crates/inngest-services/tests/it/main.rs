@@ -29,7 +29,12 @@ mod unkind;
 
 use std::time::Duration;
 
-use inngest_core::run::{Run, RunStatus};
+use inngest_core::{
+    access::Actor,
+    ids::FunctionId,
+    run::{Run, RunStatus},
+};
+use inngest_services::Services;
 use serde_json::{Value, json};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,6 +53,14 @@ fn on_with(event: &str, more: Value) -> Value {
         config[key] = value.clone();
     }
     config
+}
+
+/// The function of a slug, which is there.
+async fn id_of(services: &Services, slug: &str) -> FunctionId {
+    let slugs = [slug.to_owned()];
+    let functions = services.functions();
+    let found = functions.find_by_slugs(&Actor::dev(), &slugs).await;
+    found.unwrap().remove(slug).unwrap().id
 }
 
 /// Status and output of a run.

@@ -9,12 +9,12 @@ use inngest_core::{
     run::{Run, RunStatus, SkipReason},
 };
 use inngest_services::{
-    Kind, PauseRequest, Rerun, Services,
+    Kind, PauseRequest, Rerun,
     testing::{App, Fixture, Flow, Options},
 };
 use serde_json::json;
 
-use crate::{DAY, HOUR, MINUTE, assert_completed, on, on_with};
+use crate::{DAY, HOUR, MINUTE, assert_completed, id_of, on, on_with};
 
 const HOLD: PauseRequest = PauseRequest {
     in_flight: PauseInFlight::Hold,
@@ -22,12 +22,6 @@ const HOLD: PauseRequest = PauseRequest {
     reason: None,
     resumes_at: None,
 };
-
-async fn id_of(services: &Services, slug: &str) -> FunctionId {
-    let functions = services.functions();
-    let found = functions.find_by_slug(&Actor::dev(), slug).await.unwrap();
-    found.unwrap().id
-}
 
 async fn pause(fixture: &Fixture, slug: &str, request: PauseRequest) {
     let services = fixture.services();

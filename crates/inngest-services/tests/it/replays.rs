@@ -15,7 +15,7 @@ use inngest_services::{
 };
 use serde_json::json;
 
-use crate::{assert_completed, bulk::all_of, bulk::id_of, bulk::send, on, on_with};
+use crate::{assert_completed, bulk::all_of, bulk::send, id_of, on, on_with};
 
 /// An app with a function that fails once for good unless it repeats another run, and tells which number it was given.
 async fn failing(options: Options) -> (Fixture, App) {

@@ -7,7 +7,7 @@ use inngest_services::{
 };
 use serde_json::json;
 
-use crate::{HOUR, assert_completed, end_of, on};
+use crate::{HOUR, assert_completed, end_of, id_of, on};
 
 async fn for_suites() -> Fixture {
     Fixture::with(Options {
@@ -15,12 +15,6 @@ async fn for_suites() -> Fixture {
         ..Options::default()
     })
     .await
-}
-
-async fn id_of(fixture: &Fixture, slug: &str) -> FunctionId {
-    let services = fixture.services();
-    let found = services.functions().find_by_slug(&Actor::dev(), slug).await;
-    found.unwrap().unwrap().id
 }
 
 async fn limit(
@@ -45,7 +39,7 @@ async fn two_functions(fixture: &Fixture) -> (App, FunctionId) {
         });
     }
     app.sync(&fixture.services()).await;
-    let limited = id_of(fixture, &app.slug("limited")).await;
+    let limited = id_of(&fixture.services(), &app.slug("limited")).await;
     (app, limited)
 }
 
@@ -132,8 +126,8 @@ async fn reset_ends_every_run_and_leaves_no_work() {
     .await;
     let (sleeper, other) = (app.slug("sleeper"), app.slug("other"));
     let (sleeper, other) = (
-        id_of(&fixture, &sleeper).await,
-        id_of(&fixture, &other).await,
+        id_of(&fixture.services(), &sleeper).await,
+        id_of(&fixture.services(), &other).await,
     );
     let mut events = Vec::new();
     for _ in 0..3 {
