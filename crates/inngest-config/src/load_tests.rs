@@ -286,7 +286,7 @@ fn database_follows_from_the_command_and_its_flags() {
     else {
         panic!("not Postgres")
     };
-    assert_eq!(postgres.max_open, 100);
+    assert_eq!(postgres.max_open, 16);
 }
 
 #[test]

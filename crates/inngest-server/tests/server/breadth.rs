@@ -149,6 +149,7 @@ const SINGLE: &[(&str, &str)] = &[
         "each figure is a read of its own, and paid for by its points",
     ),
     ("FunctionFailureRate", "part of a figure"),
+    ("LatencySeries", "part of a figure"),
     ("TimeSeries", "part of a figure"),
     ("FunctionMetricsTick", "one message of a stream"),
     ("RunUpdate", "one message of a stream"),
