@@ -222,8 +222,10 @@ async fn wait_and_event_of_two_processes_find_each_other_at_the_second_look() {
     let Some((_database, stores)) = three().await else {
         return;
     };
-    let mut missed = 0;
-    for round in 1..=250 {
+    let (mut missed, mut round) = (0, 0);
+    // How often both are under way at once is up to the machine.
+    while round < 100 || (missed == 0 && round < 2_000) {
+        round += 1;
         let name = format!("shop/race{round}");
         let wait = stores[0].commit(wait_for(vec![event_wait(round, &name, None)]));
         let event = stores[1].commit(send(vec![new_event(10_000 + round, &name, "{}")]));
@@ -250,7 +252,7 @@ async fn wait_and_event_of_two_processes_find_each_other_at_the_second_look() {
     }
     assert!(missed > 0, "the race was not met once");
     assert_eq!(stores[0].rows_of("waits").await, 0);
-    assert_eq!(stores[0].rows_of("work").await, 250);
+    assert_eq!(stores[0].rows_of("work").await, round.cast_signed());
 }
 
 #[tokio::test]

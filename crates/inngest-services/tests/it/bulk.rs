@@ -309,7 +309,8 @@ async fn what_cannot_be_asked_is_refused() {
     let (fixture, _app) = three_functions(Options::default()).await;
     let good = all_of(&fixture, "shop-nap").await;
     let nobody = FunctionId::from_raw(uuid::Uuid::from_u128(7));
-    let changes: [(&str, Box<dyn Fn(&mut BulkRequest)>); 8] = [
+    type Spoil = Box<dyn Fn(&mut BulkRequest)>;
+    let changes: [(&str, Spoil); 8] = [
         ("functions_needed", Box::new(|it| it.functions.clear())),
         (
             "function_not_found",

@@ -314,7 +314,8 @@ async fn what_cannot_be_replayed_is_refused() {
     let (fixture, _app) = failing(Options::default()).await;
     let good = all_of(&fixture, "shop-job").await;
     let services = fixture.services();
-    let cases: [(&str, fn(&mut BulkRequest)); 4] = [
+    type Spoil = fn(&mut BulkRequest);
+    let cases: [(&str, Spoil); 4] = [
         ("status_not_possible", |it| {
             it.statuses = Some(vec![RunStatus::Running]);
         }),
