@@ -370,7 +370,7 @@ export function functions(sdk, self) {
     await sdk.race(group, () =>
       Promise.race([
         step.run("fast", () => "fast"),
-        step.waitForEvent("slow", { event: `${app}/never`, timeout: "2s" }).then(() => "slow"),
+        step.waitForEvent("slow", { event: `${app}/never`, timeout: "30s" }).then(() => "slow"),
       ]),
     ),
   );
