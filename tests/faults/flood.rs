@@ -54,12 +54,34 @@ struct Outcome {
     accepted: Vec<Accepted>,
     /// All that was acknowledged.
     ids: Vec<String>,
+    /// Senders whose connection was reset while they still sent: the answer was there before they had said all.
+    cut: u64,
+}
+
+/// Says that it is over when it goes, also by a panic.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Outcome {
     /// Notes the answer to a request whose first event starts a run and has this number.
     fn note(&mut self, heard: io::Result<Heard>, number: u64) {
-        let heard = heard.expect("every request is answered");
+        let heard = match heard {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                self.cut += 1;
+                return;
+            }
+            heard => heard.expect("every request is answered"),
+        };
         *self.statuses.entry(heard.status).or_insert(0) += 1;
         if heard.status != 200 {
             heard.check_is_asked_to_come_back();
@@ -105,18 +127,20 @@ fn flood_of_large_events_is_taken_in_or_put_off_within_the_memory_set_for_it() {
             }
             most
         });
+        let ending = Ending(&is_over);
         let outcome = in_waves(
             field.servers[0].base(),
             number("FAULT_FLOOD_WAVES", 3),
             room * TIMES,
         );
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
         (outcome, measuring.join().expect("measuring does not panic"))
     });
     let Outcome {
         statuses,
         accepted,
         ids,
+        cut,
     } = outcome;
     eprintln!(
         "answers {statuses:?}; resident {before} KiB before, {most} KiB at most, {:.1} times the budget more",
@@ -133,7 +157,11 @@ fn flood_of_large_events_is_taken_in_or_put_off_within_the_memory_set_for_it() {
     );
     // Whoever was put off is counted, once.
     let counted = figure(&listen, PUT_OFF);
-    assert_eq!(counted, put_off as f64, "requests counted as put off");
+    assert!(
+        counted >= put_off as f64 && counted <= (put_off + cut) as f64,
+        "{counted} requests are counted as put off, {put_off} were told so and {cut} were cut"
+    );
+    assert!(cut < put_off, "{cut} of {put_off} never heard why");
     assert_eq!(figure(&listen, "inngest_request_body_bytes"), 0.0);
     // Afterwards it works as before.
     assert_eq!(field.servers[0].get("/ready").status, 200);
@@ -190,7 +218,8 @@ fn flood_that_the_database_cannot_follow_is_put_off_and_runs_are_not() {
         "{:?}",
         outcome.statuses
     );
-    assert_eq!(figure(&listen, PUT_OFF), put_off as f64);
+    let counted = figure(&listen, PUT_OFF);
+    assert!(counted >= put_off as f64 && counted <= (put_off + outcome.cut) as f64);
     field.check_stored(&outcome.ids);
     outcome.accepted.push(Accepted {
         event,
