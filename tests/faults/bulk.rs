@@ -90,6 +90,10 @@ fn carry_out(
         });
         server.kill();
         eprintln!("killed at {met}");
+        assert_eq!(
+            met["status"], "RUNNING",
+            "there was nothing left to disturb"
+        );
         server = Server::start(options);
     }
     let done = wait_until("the operation to be done", PATIENCE, || {

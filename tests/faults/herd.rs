@@ -40,6 +40,12 @@ fn herd_of_sleepers_wakes_without_a_crowd_in_memory() {
             .sql("SELECT count(*) FROM work WHERE kind = 3");
         (asleep.as_deref() == Ok("1")).then_some(())
     });
+    let counted =
+        "SELECT count(*) FROM rollups WHERE width = 86400 AND runs_queued > 0 AND runs_started > 0";
+    wait_until("the first run to be counted", PATIENCE, || {
+        let counted = field.postgres.sql(counted);
+        counted.is_ok_and(|rows| rows != "0").then_some(())
+    });
     let columns = |table: &str, replaced: &[(&str, &str)]| {
         let listed = field
             .postgres
@@ -73,6 +79,9 @@ fn herd_of_sleepers_wakes_without_a_crowd_in_memory() {
         + &columns(
             "work",
             &[("id", "c.work"), ("run_id", "c.run"), ("due_at", due)],
+        )
+        + &format!(
+            "UPDATE rollups SET runs_queued = runs_queued + {herd}, runs_started = runs_started + {herd} WHERE runs_queued > 0;\n"
         )
         + "COMMIT;";
     // As after a restart on a database that holds them: it reads what it must do from there.

@@ -370,7 +370,7 @@ export function functions(sdk, self) {
     await sdk.race(group, () =>
       Promise.race([
         step.run("fast", () => "fast"),
-        step.waitForEvent("slow", { event: `${app}/never`, timeout: "30s" }).then(() => "slow"),
+        step.waitForEvent("slow", { event: `${app}/late`, timeout: "1m", match: "data.marker" }).then(() => "slow"),
       ]),
     ),
   );

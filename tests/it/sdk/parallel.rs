@@ -1,6 +1,9 @@
 //! Several steps at once.
 
-use inngest_tests::scenario::Scenario;
+use inngest_tests::{
+    scenario::Scenario,
+    wait::{DEADLINE, wait_until},
+};
 use serde_json::json;
 
 use crate::functions::elapsed_ms;
@@ -56,5 +59,15 @@ fn a_sleep_beside_a_step_delays_only_the_end(s: &Scenario) {
 }
 
 fn the_first_of_racing_steps_wins(s: &Scenario) {
-    assert_eq!(s.send("race", json!({})).completed(), json!("fast"));
+    let started = s.send("race", json!({}));
+    let query = "query ($id: ID!) { run(id: $id) { stepCounts { completed total } } }";
+    let id = started.run().id;
+    wait_until("the fast step to win", DEADLINE, || {
+        let counts = &s.server().graphql(query, &json!({ "id": id }))["run"]["stepCounts"];
+        (*counts == json!({ "completed": 1, "total": 2 })).then_some(())
+    });
+    // The SDK returns only when the slow one has ended too.
+    s.server()
+        .send(&json!({ "name": s.event("late"), "data": { "marker": s.marker() } }));
+    assert_eq!(started.completed(), json!("fast"));
 }
