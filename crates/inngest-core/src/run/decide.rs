@@ -307,6 +307,10 @@ mod tests;
 mod retry_tests;
 
 #[cfg(test)]
+#[path = "decide_limit_tests.rs"]
+mod limit_tests;
+
+#[cfg(test)]
 #[path = "decide_rule_tests.rs"]
 mod rule_tests;
 
