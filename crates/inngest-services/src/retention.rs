@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::{Error, engine::Engine, rollups::roll_up};
+use crate::{Error, Kind as Sort, engine::Engine, rollups::roll_up};
 
 /// Pause between two passes.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -131,11 +131,16 @@ impl Retention {
         if !self.store.claim_turn(turn, self.clock.now()).await? {
             return Ok(None);
         }
-        // What is trimmed has been added up before.
-        if let Err(error) = roll_up(&self.store, self.clock.now(), stop).await {
-            warn!(error = %error, "figures were not added up; those of old entries of the change log are lost");
+        // What is trimmed has been added up before. A look that was cut short, or that the database did not answer, leaves it for the next.
+        let added_up = roll_up(&self.store, self.clock.now(), stop).await;
+        if let Err(error) = &added_up {
+            warn!(error = %error, "figures were not added up before old entries of the change log go");
         }
-        if let Err(error) = self.store.trim_change_log().await {
+        let is_for_later = match &added_up {
+            Ok(_) => stop.is_cancelled(),
+            Err(error) => error.kind() == Sort::Unavailable,
+        };
+        if !is_for_later && let Err(error) = self.store.trim_change_log().await {
             warn!(error = %error, "old entries of the change log were not deleted; trying again in an hour");
         }
         let now = self.clock.now();

@@ -26,6 +26,8 @@ use crate::{
     rollups::{RunTotals, sum_of},
 };
 
+/// How much later than it happens something may be added up.
+const LATE: Duration = Duration::from_secs(3_600);
 /// How old an answer may be that was read for somebody else. Bounds what many who watch one function ask of the database.
 const FRESH: Duration = Duration::from_millis(500);
 
@@ -61,7 +63,8 @@ impl Meters {
         }
         meters.retain(|_, meter| meter.strong_count() > 0);
         let meter = Arc::new(Meter {
-            since: Width::Day.floor(now),
+            // What ended before midnight may be added up after it.
+            since: Width::Day.floor(now.minus(LATE)),
             last: Mutex::default(),
         });
         meters.insert((env, function), Arc::downgrade(&meter));

@@ -48,6 +48,11 @@ impl Sampler {
         };
         let mut samples: Vec<LevelSample> = partitions.iter().map(sample).collect();
         let seen: HashSet<FunctionId> = partitions.iter().map(|stats| stats.function).collect();
+        if partitions.len() >= MOST {
+            // Who is not among them may still have something to do.
+            self.busy.extend(seen);
+            return samples;
+        }
         let idle = self.busy.difference(&seen).map(|function| LevelSample {
             function: *function,
             levels: [0, 0],
@@ -107,5 +112,16 @@ mod tests {
         assert_eq!(sampler.look(&[stats]), sample([3, 4]));
         assert_eq!(sampler.look(&[]), sample([0, 0]));
         assert_eq!(sampler.look(&[]), Vec::new());
+        // Among the busiest of very many it may be missing and still be busy.
+        let others = |n: usize| PartitionStats {
+            function: FunctionId::from_raw(Uuid::from_u128(2 + n as u128)),
+            ..stats
+        };
+        let busiest: Vec<PartitionStats> = (0..MOST).map(others).collect();
+        sampler.look(&[stats]);
+        let sampled = sampler.look(&busiest);
+        assert!(sampled.iter().all(|sample| sample.function != function));
+        let idle = sampler.look(&[]);
+        assert_eq!(idle.len(), MOST + 1);
     }
 }
