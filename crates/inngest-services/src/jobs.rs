@@ -184,6 +184,10 @@ impl Engine {
     }
 
     async fn fail_run(&self, work: &Work, name: &str, message: &str) -> Result<Verdict, Error> {
+        if work.kind == JobKind::Bulk {
+            self.fail_bulk(work).await?;
+            return Ok(Verdict::done());
+        }
         let (Some(run), Some(loaded)) = (
             work.run,
             self.registries.function(work.env, work.function).await?,

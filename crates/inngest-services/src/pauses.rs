@@ -205,8 +205,9 @@ impl Engine {
             return Ok(false);
         }
         fail_point!("pause::stored");
-        self.registries.reload(env).await?;
+        // First, because what follows must not wait for the next refill when the functions cannot be read now.
         self.schedule(&change.work).await;
+        self.registries.reload(env).await?;
         self.forget_end(org, env, before, &change.work).await;
         Ok(true)
     }

@@ -231,6 +231,8 @@ pub(crate) struct Registries {
     programs: Programs,
     clock: Clock,
     by_env: RwLock<HashMap<EnvId, Arc<Registry>>>,
+    /// One reads at a time, so that what was read earlier never takes the place of what was read later.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl Registries {
@@ -240,6 +242,7 @@ impl Registries {
             programs,
             clock,
             by_env: RwLock::default(),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -280,6 +283,7 @@ impl Registries {
 
     /// Reads the registry again.
     pub(crate) async fn reload(&self, env: EnvId) -> Result<Arc<Registry>, Error> {
+        let _alone = self.reading.lock().await;
         let now = self.clock.now();
         let (version, functions) = self.store.load_functions(env).await?;
         let registry = Registry::new(version, functions, &self.programs, now);

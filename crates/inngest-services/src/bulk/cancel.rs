@@ -59,8 +59,8 @@ impl Engine {
         let now = self.clock.now();
         let selection = &operation.selection;
         let mut step = BulkStep::new(work.env, operation.id);
-        if operation.progress.total.is_none() {
-            step.total = Some(self.count_selected(work.env, selection).await?);
+        if operation.status == BulkStatus::Pending {
+            step.total = self.count_selected(work.env, selection).await?;
             return self.more(work, step).await;
         }
         let actor = Actor::system(work.org, work.env);

@@ -549,10 +549,28 @@ impl Engine {
         })
     }
 
-    /// How many runs an operation has to look at.
-    async fn count_selected(&self, env: EnvId, selection: &Selection) -> Result<u64, Error> {
+    /// How many runs an operation has to look at; none when that are more than a list is counted for, which its end tells.
+    async fn count_selected(
+        &self,
+        env: EnvId,
+        selection: &Selection,
+    ) -> Result<Option<u64>, Error> {
         let filter = filter_of(selection, self.clock.now());
-        Ok(self.store.count_all_runs(env, &filter).await?)
+        let count = self.store.count_runs(env, &filter).await?;
+        Ok(count.is_exact.then_some(count.value))
+    }
+
+    /// Ends an operation that cannot go on, after its job has failed too often.
+    pub(crate) async fn fail_bulk(&self, work: &Work) -> Result<(), Error> {
+        let id = std::str::from_utf8(&work.payload).ok();
+        if let Some(id) = id.and_then(|text| text.parse().ok()) {
+            let step = BulkStep {
+                ends: Some((BulkStatus::Failed, self.clock.now())),
+                ..BulkStep::new(work.env, id)
+            };
+            self.note_step(work, step).await?;
+        }
+        Ok(())
     }
 }
 

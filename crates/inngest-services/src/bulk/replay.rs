@@ -35,9 +35,9 @@ impl Engine {
     ) -> Result<Round, Error> {
         let now = self.clock.now();
         let selection = &operation.selection;
-        if operation.progress.total.is_none() {
+        if operation.status == BulkStatus::Pending {
             let step = BulkStep {
-                total: Some(self.count_selected(work.env, selection).await?),
+                total: self.count_selected(work.env, selection).await?,
                 ..BulkStep::new(work.env, operation.id)
             };
             return self.more(work, step).await;

@@ -7,15 +7,11 @@ use inngest_core::{
     time::Timestamp,
 };
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, Select,
+    ColumnTrait, Condition, EntityTrait, QueryFilter, Select,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
-use super::{
-    RunFilter,
-    keyset::{Keyset, Kind, count},
-    runs,
-};
+use super::keyset::{Keyset, Kind, count};
 use crate::{Error, Store, entity::bulk_operation, rows::first_id};
 
 /// Which operations to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
@@ -87,14 +83,6 @@ impl Store {
     /// How many operations the list has.
     pub async fn count_bulk(&self, env: EnvId, filter: &BulkFilter) -> Result<Count, Error> {
         count(self.reader(), "bulk_operations", select(env, filter)).await
-    }
-
-    /// How many runs a list has, however many that are. For what goes through all of them anyway.
-    pub async fn count_all_runs(&self, env: EnvId, filter: &RunFilter) -> Result<u64, Error> {
-        runs::select(env, filter)
-            .count(self.reader())
-            .await
-            .map_err(Error::on("runs"))
     }
 }
 
