@@ -17,7 +17,11 @@ use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
 use inngest_services::continue_from;
 
-use crate::{origin, rest::problem::Problem, state::AppState};
+use crate::{
+    origin,
+    rest::problem::{Problem, Shape},
+    state::AppState,
+};
 
 pub(crate) static SERVER_KIND: HeaderName = HeaderName::from_static("x-inngest-server-kind");
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,6 +82,7 @@ pub(crate) async fn around(
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let begun = Instant::now();
+    let shape = Shape::at(request.uri().path());
     let span = span_of(&request, &id, &route);
     request.extensions_mut().insert(id.clone());
 
@@ -90,11 +95,12 @@ pub(crate) async fn around(
             "pages of this origin may not call this server",
             &id.0,
         )
+        .shaped(shape)
         .into_response()
     } else {
         let id = id.0.clone();
         let answering =
-            async move { guarded(next.run(request), &id).await }.instrument(span.clone());
+            async move { guarded(next.run(request), &id, shape).await }.instrument(span.clone());
         if method.is_safe() {
             answering.await
         } else {
@@ -174,13 +180,15 @@ fn note(span: &Span, route: String, status: StatusCode, took: Duration) {
 }
 
 /// A panic in a handler ends that request alone.
-async fn guarded(handler: impl Future<Output = Response>, id: &str) -> Response {
+async fn guarded(handler: impl Future<Output = Response>, id: &str, shape: Shape) -> Response {
     match AssertUnwindSafe(handler).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             tracing::error!(request.id = id, "a handler panicked");
             let message = "something went wrong on our side; the request id names the log entry";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, id).into_response()
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, id)
+                .shaped(shape)
+                .into_response()
         }
     }
 }

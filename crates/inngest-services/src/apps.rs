@@ -161,17 +161,32 @@ impl Apps<'_> {
     /// `NotFound` when there is no such app.
     pub async fn remove(&self, actor: &Actor, url: &str) -> Result<(), Error> {
         actor.require(Scope::AppsWrite)?;
+        let found = self.0.store.find_app_by_url(actor.env, url).await?;
+        let app = found.ok_or_else(|| Error::NotFound {
+            what: "app",
+            id: url.to_owned(),
+        })?;
+        self.remove_app(actor, app.id).await
+    }
+
+    /// Removes an app and archives its functions. Their runs go on.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such app, or it was removed before.
+    pub async fn remove_app(&self, actor: &Actor, id: AppId) -> Result<(), Error> {
+        actor.require(Scope::AppsWrite)?;
         let engine = self.0;
         let _one_at_a_time = engine.syncing.lock().await;
         for _ in 0..TRIES {
             let now = engine.clock.now();
             let expected_version = engine.store.functions_version(actor.env).await?;
-            let found = engine.store.find_app_by_url(actor.env, url).await?;
+            let found = engine.store.find_apps(actor.env, &[id]).await?.pop();
+            let found = found.filter(|app| app.archived_at.is_none());
             let app = found.ok_or_else(|| Error::NotFound {
                 what: "app",
-                id: url.to_owned(),
+                id: id.to_string(),
             })?;
-            let stored = engine.store.functions_of_app(actor.env, app.id).await?;
+            let stored = engine.store.functions_of_app(actor.env, id).await?;
             let archives = diff(&stored, &[]).archives;
             let change = AppSync {
                 org: actor.org,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use inngest_core::{
     access::{Actor, Scope},
     event::Event,
-    ids::EventId,
+    ids::{EventId, FunctionId},
     json::Json,
 };
 use inngest_state::{Commit, NewEvent, NewRequest, Refused, fail_point};
@@ -14,6 +14,7 @@ use tracing::{Instrument, debug_span};
 use crate::{
     Error,
     engine::{Counters, Engine, TRIES},
+    registry::{Loaded, Registry},
     requests::{RequestKey, answered, read_id},
     route::{Cause, drafts_of, key_hash},
 };
@@ -108,8 +109,8 @@ impl Events<'_> {
         Err(Error::Busy)
     }
 
-    /// Starts one function directly. `event` is the `inngest/function.invoked` event for it. A second request with the same key gets the
-    /// event of the first.
+    /// Starts the function of a slug directly. `event` is the `inngest/function.invoked` event for it. A second request with the same key
+    /// gets the event of the first.
     ///
     /// # Errors
     /// `NotFound` when there is no such function; `Busy` when too much waits to be stored; `Conflict` with `idempotency_key_reused`.
@@ -117,6 +118,34 @@ impl Events<'_> {
         &self,
         actor: &Actor,
         slug: &str,
+        event: Event,
+        key: Option<RequestKey>,
+    ) -> Result<EventId, Error> {
+        self.start_by(actor, slug, |registry| registry.by_name(slug), event, key)
+            .await
+    }
+
+    /// [`Events::invoke`] by the id of the function, which is the only one that tells it from those of other apps.
+    ///
+    /// # Errors
+    /// As of [`Events::invoke`].
+    pub async fn invoke_function(
+        &self,
+        actor: &Actor,
+        id: FunctionId,
+        event: Event,
+        key: Option<RequestKey>,
+    ) -> Result<EventId, Error> {
+        let name = id.to_string();
+        self.start_by(actor, &name, |registry| registry.by_id(id), event, key)
+            .await
+    }
+
+    async fn start_by(
+        &self,
+        actor: &Actor,
+        name: &str,
+        find: impl Fn(&Registry) -> Option<&Arc<Loaded>> + Send,
         event: Event,
         key: Option<RequestKey>,
     ) -> Result<EventId, Error> {
@@ -128,7 +157,7 @@ impl Events<'_> {
         let now = engine.clock.now();
         for _ in 0..TRIES {
             let registry = engine.registries.get(actor.env).await?;
-            let Some(loaded) = registry.by_name(slug) else {
+            let Some(loaded) = find(&registry) else {
                 // Perhaps registered elsewhere a moment ago.
                 if engine.store.functions_version(actor.env).await? != registry.version {
                     engine.registries.reload(actor.env).await?;
@@ -136,7 +165,7 @@ impl Events<'_> {
                 }
                 return Err(Error::NotFound {
                     what: "function",
-                    id: slug.to_owned(),
+                    id: name.to_owned(),
                 });
             };
             let run = engine.draft_run(actor.org, actor.env, loaded, &event, Cause::default(), now);

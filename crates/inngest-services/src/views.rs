@@ -22,7 +22,7 @@ use crate::{
     events::Events,
     lists::bounded,
     runs::Runs,
-    search::{Found, Scan},
+    search::Found,
 };
 
 /// A run with what its ids name; none of what is not stored any more.
@@ -109,16 +109,9 @@ impl Runs<'_> {
         let engine = self.0;
         let search = query.search.clone();
         let filter = engine.filter_of(actor, query).await?;
-        let found = match search {
-            Some(text) => {
-                self.search(actor, &filter, &text, direction, request)
-                    .await?
-            }
-            None => Found {
-                page: self.list(actor, &filter, direction, request).await?,
-                scan: Scan::default(),
-            },
-        };
+        let found = self
+            .page(actor, &filter, search.as_deref(), direction, request)
+            .await?;
         let Page {
             items,
             cursors,
@@ -247,16 +240,9 @@ impl Events<'_> {
         direction: Direction,
         request: &PageRequest,
     ) -> Result<Found<Event>, Error> {
-        match &query.search {
-            Some(text) => {
-                self.search(actor, &query.filter, text, direction, request)
-                    .await
-            }
-            None => Ok(Found {
-                page: self.list(actor, &query.filter, direction, request).await?,
-                scan: Scan::default(),
-            }),
-        }
+        let search = query.search.as_deref();
+        self.page(actor, &query.filter, search, direction, request)
+            .await
     }
 
     /// Starts one function directly. A second request with the same key gets what the first has led to.
@@ -280,18 +266,24 @@ impl Events<'_> {
             }
             None => engine.find_function(actor, &invocation.function).await?,
         };
-        let slug = function.function.slug;
+        let (id, slug) = (function.function.id, function.function.slug);
         let data = invocation.data.clone().unwrap_or_else(Json::empty_object);
         let mut members = vec![("data", &data)];
         members.extend(invocation.user.as_ref().map(|user| ("user", user)));
         let body = Json::object(members);
         let now = engine.clock.now();
         let event = wire::event::parse_invoke(body.as_bytes(), &slug, None, now, &engine.ids);
-        let event = event.map_err(|error| Error::Invalid {
-            code: error.code,
-            message: error.message,
+        let event = event.map_err(|error| match error.code {
+            code @ "event_too_large" => Error::TooLarge {
+                code,
+                message: error.message,
+            },
+            code => Error::Invalid {
+                code,
+                message: error.message,
+            },
         })?;
-        let event = self.invoke(actor, &slug, event, key).await?;
+        let event = self.invoke_function(actor, id, event, key).await?;
         let runs = engine.store.runs_of_events(actor.env, &[event], 1).await?;
         Ok(Started {
             event,
@@ -336,7 +328,7 @@ impl Apps<'_> {
     pub async fn archive(&self, actor: &Actor, name: &str) -> Result<(), Error> {
         actor.require(Scope::AppsWrite)?;
         let app = self.0.find_app(actor, name).await?;
-        self.remove(actor, &app.url).await
+        self.remove_app(actor, app.id).await
     }
 }
 

@@ -303,6 +303,7 @@ async fn each_part_of_an_event_filter_chooses_as_it_says() {
         };
         let cases: Vec<(EventFilter, &[u64])> = vec![
             (named(&["shop/a", "other"]), &[2, 5]),
+            (named(&["other", "shop/a", "other"]), &[2, 5]),
             (named(&["shop/*"]), &[1, 2, 3, 4]),
             (named(&["shop/ü*", "other"]), &[3, 5]),
             (named(&["shop/b%*"]), &[]),

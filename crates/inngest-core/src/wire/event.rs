@@ -125,6 +125,7 @@ pub fn parse_invoke(
             "Invalid invocation event",
         ));
     }
+    within_size(&json)?;
     let intake = Intake {
         seed: seed.and_then(parse_seed),
         now,
@@ -165,6 +166,18 @@ fn not_an_event() -> InvalidEvents {
     )
 }
 
+fn within_size(json: &Json) -> Result<(), InvalidEvents> {
+    if json.len() <= limits::EVENT_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "Event is over the max size: Max {} bytes / Size {} bytes",
+        limits::EVENT_BYTES,
+        json.len()
+    );
+    Err(InvalidEvents::new("event_too_large", message))
+}
+
 struct Intake<'a> {
     seed: Option<(u64, [u8; 10])>,
     now: Timestamp,
@@ -176,14 +189,7 @@ impl Intake<'_> {
         if !json.is_object() {
             return Err(not_an_event());
         }
-        if json.len() > limits::EVENT_BYTES {
-            let message = format!(
-                "Event is over the max size: Max {} bytes / Size {} bytes",
-                limits::EVENT_BYTES,
-                json.len()
-            );
-            return Err(InvalidEvents::new("event_too_large", message));
-        }
+        within_size(json)?;
         let mut draft = Draft::read(json)?;
         if draft.name.is_empty() {
             return Err(InvalidEvents::event("event name is empty"));

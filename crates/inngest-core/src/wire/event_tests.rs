@@ -293,6 +293,11 @@ fn invocation_names_its_function() {
     for bad in ["[]", "1", "{", r#"{"data":1}"#] {
         assert!(invoke(bad).is_err(), "{bad}");
     }
+    let large = format!(
+        r#"{{"data":{{"a":"{}"}}}}"#,
+        "x".repeat(limits::EVENT_BYTES)
+    );
+    assert_eq!(invoke(&large).unwrap_err().code, "event_too_large");
 }
 
 #[test]

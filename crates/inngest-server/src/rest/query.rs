@@ -153,6 +153,10 @@ impl Params {
         let mut pairs = read
             .map_err(|_| Refusal::bad_request("invalid_query", "the query is not readable"))?
             .0;
+        if !strict && known.is_empty() {
+            // Where there is nothing to say, nobody is told that it was said wrongly.
+            return Ok(Self(Vec::new()));
+        }
         if !strict {
             pairs.retain(|(_, value)| !value.is_empty());
         }

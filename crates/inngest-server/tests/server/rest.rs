@@ -198,3 +198,19 @@ async fn events_sent_over_rest_are_told_where_their_runs_are() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
 }
+
+#[tokio::test]
+async fn paths_without_parameters_take_any_as_they_always_did() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (event, run) = server.start_run().await;
+    for path in [
+        format!("/v1/runs/{run}?x=1"),
+        format!("/v1/events/{event}?t=2"),
+        format!("/v1/events/{event}/runs?limit=50"),
+    ] {
+        assert_eq!(server.get(&path).await.status, StatusCode::OK, "{path}");
+        let strict = server.get(&format!("/api{path}")).await;
+        assert_eq!(strict.status, StatusCode::BAD_REQUEST, "/api{path}");
+    }
+}

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use inngest_services::Mode;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Server};
+use crate::harness::{Answer, Server, registration};
 
 async fn post_with_key(server: &Server, path: &str, key: &str, body: &Value) -> Answer {
     let headers = [
@@ -347,4 +347,69 @@ async fn health_of_the_api_needs_no_credential_and_its_document_does() {
     assert_eq!(server.get("/api/v1/health").await.json()["status"], "ok");
     let refused = server.get("/api/v1/openapi.json").await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+}
+
+/// Registers an app with one function, at the URL of all of them.
+async fn register(server: &Server, app: &str, slug: &str) {
+    let mut body = registration();
+    body["appName"] = json!(app);
+    body["functions"][0]["id"] = json!(slug);
+    let answer = server.post("/fn/register", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+}
+
+#[tokio::test]
+async fn app_that_is_removed_is_the_one_that_was_named() {
+    let server = Server::dev().await;
+    register(&server, "shop", "shop-receipt").await;
+    register(&server, "shop2", "shop2-receipt").await;
+    let remove = async |app: &str| {
+        let path = format!("/api/v1/apps/{app}");
+        server.send(Method::DELETE, &path, &Value::Null, &[]).await
+    };
+    assert_eq!(remove("shop").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        told(&remove("shop").await),
+        (404, json!("app_not_found")),
+        "it was removed before"
+    );
+    let apps = server.get("/api/v1/apps").await.json();
+    let names: Vec<&Value> = apps["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|app| &app["name"])
+        .collect();
+    assert_eq!(names, ["shop2"], "another app at the same URL stays");
+}
+
+#[tokio::test]
+async fn function_that_is_invoked_is_the_one_that_was_named() {
+    let server = Server::dev().await;
+    // Both slugs are `shop-a-b`.
+    register(&server, "shop", "shop-a-b").await;
+    register(&server, "shop-a", "shop-a-b").await;
+    for (app, function) in [("shop", "a-b"), ("shop-a", "b")] {
+        let path = format!("/v2/apps/{app}/functions/{function}/invoke");
+        let answer = server.post(&path, &json!({"data": {}})).await.json();
+        let run = answer["data"]["runId"].as_str();
+        let run = run.unwrap_or_else(|| panic!("{answer}"));
+        let query = "query ($id: ID!) { run(id: $id) { function { app { externalId } } } }";
+        let shown = server.query(query, json!({"id": run})).await;
+        assert_eq!(
+            shown["run"]["function"]["app"]["externalId"], app,
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn invocation_is_no_larger_than_an_event() {
+    let server = Server::dev().await;
+    server.register().await;
+    let body = json!({"data": {"ballast": "x".repeat(3 * 1024 * 1024)}});
+    let answer = server
+        .post("/api/v1/functions/shop-receipt/invoke", &body)
+        .await;
+    assert_eq!(told(&answer), (413, json!("event_too_large")));
 }

@@ -237,12 +237,14 @@ async fn events_are_told_by_name_and_go_on_from_a_cursor() {
     let mut stream: News<EventNews> = Box::pin(watch.await.unwrap());
     let mut told = Vec::new();
     let mut cursor = begin;
-    for _ in 0..2 {
+    while told.len() < 2 {
         let update = next(&mut stream).await;
-        let EventNews::Created(event) = update.news else {
-            panic!("{:?}", update.news);
-        };
-        told.push(event.id);
+        match update.news {
+            EventNews::Created(event) => told.push(event.id),
+            // Where other databases of the server hold old transactions open, what was stored is told a moment later.
+            EventNews::Ready => {}
+            other => panic!("{other:?}"),
+        }
         cursor = update.cursor;
     }
     assert_eq!(told, [sent[0], sent[2]]);

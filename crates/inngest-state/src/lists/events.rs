@@ -111,7 +111,10 @@ pub(super) fn plan(env: EnvId, filter: &EventFilter) -> Plan<event::Entity> {
         names.len() <= NAMES && !names.iter().any(|name| name.ends_with('*'))
     };
     let source = match left.names.take_if(is_listed) {
-        Some(names) => {
+        Some(mut names) => {
+            // Each place of the index once, or its candidates would count twice.
+            names.sort_unstable();
+            names.dedup();
             let pairs = names
                 .iter()
                 .map(|name| vec![env.raw().into(), name.as_str().into()]);

@@ -156,8 +156,8 @@ pub(super) fn plan(env: EnvId, filter: &RunFilter) -> Plan<run::Entity> {
         let none = Parents::of_values(&[Column::EnvId], Vec::new(), |row: &run::Model| row.env_id);
         return Plan::new(Source::Several(base, none), Condition::all());
     }
-    if filter.runs.is_some() || filter.events.is_some() || filter.replay.is_some() {
-        // There are no more than these, so they are found first and sorted then; those of a replay an index knows in order.
+    if filter.runs.is_some() || filter.events.is_some() {
+        // There are no more than these, so they are found first and sorted then.
         return Plan::new(Source::One(select(env, filter)), Condition::all());
     }
     let mut left = RunFilter {
@@ -167,12 +167,22 @@ pub(super) fn plan(env: EnvId, filter: &RunFilter) -> Plan<run::Entity> {
         statuses: (statuses.len() < RunStatus::ALL.len()).then(|| statuses.clone()),
         ..filter.clone()
     };
+    if let Some(replay) = left.replay.take() {
+        // An index knows those of a replay in order, of which there may be very many.
+        let of_replay = base.filter(Column::ReplayId.eq(uuid_of(replay.raw())));
+        return Plan::new(Source::One(of_replay), conditions(&left));
+    }
     let is_uncommon = |status: &RunStatus| UNCOMMON.contains(status);
     let is_open = |status: &RunStatus| !status.is_ended();
     if statuses.iter().all(is_open) {
         return Plan::new(open(env, filter), conditions(&left));
     }
-    let functions = left.functions.take_if(|list| list.len() <= FUNCTIONS);
+    let mut functions = left.functions.take_if(|list| list.len() <= FUNCTIONS);
+    if let Some(functions) = &mut functions {
+        // Each place of an index once, or its candidates would count twice.
+        functions.sort_unstable();
+        functions.dedup();
+    }
     let source = match (functions, statuses.iter().all(is_uncommon)) {
         (Some(functions), true) => {
             left.statuses = None;

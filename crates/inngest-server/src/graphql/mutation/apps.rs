@@ -138,7 +138,8 @@ impl AppMutations {
             Ok(app) => app,
             Err(missing) => return refused(&missing),
         };
-        match asking.services.apps().remove(&asking.actor, &app.url).await {
+        let apps = asking.services.apps();
+        match apps.remove_app(&asking.actor, app.id).await {
             Ok(()) => Ok(RemoveAppPayload {
                 app: load(ctx, app.id).await?.map(AppObject),
                 errors: Vec::new(),

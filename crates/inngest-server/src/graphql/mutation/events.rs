@@ -250,7 +250,7 @@ impl EventMutations {
             let (actor, services) = (&asking.actor, &asking.services);
             services
                 .events()
-                .invoke(actor, &function.slug, event, key)
+                .invoke_function(actor, function.id, event, key)
                 .await
         };
         match invoked.await {
