@@ -78,14 +78,14 @@ pub use auth::{
 };
 pub use backlog::Backlog;
 pub use budget::{Bucket, Budgets, Cost, Held, Kept};
-pub use bulk::{Bulk, BulkRequest, Preview};
+pub use bulk::{Bulk, BulkRequest, BulkView, FunctionNames, Preview};
 pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
 pub use explain::Reason;
 pub use expressions::{Checked, ExpressionUse};
-pub use inngest_state::{BulkFilter, EventFilter, RunFilter, WaitFilter};
+pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, RunFeedFilter,
@@ -100,7 +100,7 @@ pub use rollups::{
     CountSeries, Counts, Flow, GroupBy, Latencies, LatencySeries, LevelSeries, Levels, MetricRange,
     MetricScope, Metrics, RunTotals, SeriesKey,
 };
-pub use runs::Runs;
+pub use runs::{RunJob, Runs};
 pub use search::{Found, Scan};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;

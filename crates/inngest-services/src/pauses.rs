@@ -19,7 +19,7 @@ use inngest_state::{Commit, Fence, PauseChange, Refused, fail_point};
 use tracing::info;
 
 use crate::{
-    Error,
+    Error, FunctionView,
     apps::Functions,
     bulk,
     engine::{Engine, TRIES},
@@ -95,6 +95,33 @@ impl Functions<'_> {
             .await?;
         info!(function.slug = %resumed.slug, env.id = %actor.env, "function resumed");
         Ok(resumed)
+    }
+
+    /// [`Functions::pause`], by id or slug, with the app of the function.
+    ///
+    /// # Errors
+    /// Those of [`Functions::pause`].
+    pub async fn pause_named(
+        &self,
+        actor: &Actor,
+        name: &str,
+        request: PauseRequest,
+    ) -> Result<FunctionView, Error> {
+        actor.require(Scope::FunctionsWrite)?;
+        let FunctionView { function, app } = self.0.find_function(actor, name).await?;
+        let function = self.pause(actor, function.id, request).await?;
+        Ok(FunctionView { function, app })
+    }
+
+    /// [`Functions::resume`], by id or slug, with the app of the function.
+    ///
+    /// # Errors
+    /// Those of [`Functions::resume`].
+    pub async fn resume_named(&self, actor: &Actor, name: &str) -> Result<FunctionView, Error> {
+        actor.require(Scope::FunctionsWrite)?;
+        let FunctionView { function, app } = self.0.find_function(actor, name).await?;
+        let function = self.resume(actor, function.id).await?;
+        Ok(FunctionView { function, app })
     }
 }
 

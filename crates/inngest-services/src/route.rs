@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     engine::{Counters, Engine},
     registry::{Loaded, Registry},
+    runs::FIRST_JOB,
     trace_context,
 };
 
@@ -92,7 +93,7 @@ impl Engine {
             payload: bytes::Bytes::new(),
         };
         let starts_at = event.ts.max(now);
-        let mut first = vec![work(JobKind::Discover, "discover:1", starts_at)];
+        let mut first = vec![work(JobKind::Discover, FIRST_JOB, starts_at)];
         if let Some(timeout) = loaded.config.timeouts.start {
             first.push(work(
                 JobKind::StartTimeout,

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 
 use inngest_core::{
     access::{Actor, Scope},
-    ids::{EnvId, EventId, RunId, StepId},
+    ids::{EnvId, EventId, RunId, StepId, WorkId},
+    job::{HELD_MS, JobKind},
     json::Json,
     run::{
         FailedAttempt, RerunFrom, Run, RunStatus, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
     },
+    time::Timestamp,
     wire::{call::memos_body, memo},
 };
+use inngest_state::WorkHead;
 
 use crate::{
     Error,
@@ -21,6 +24,47 @@ use crate::{
 
 /// Most runs that are listed for a set of events.
 const RUNS_OF_EVENTS: u64 = 1_000;
+
+/// Most jobs of a run that are listed.
+const JOBS_OF_RUN: u64 = 10;
+
+/// The label of the first job of a run.
+pub(crate) const FIRST_JOB: &str = "discover:1";
+
+/// What is outstanding for a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunJob {
+    /// Its id.
+    pub id: WorkId,
+    /// What is to be done.
+    pub kind: JobKind,
+    /// Whether it is the first call of the run.
+    pub is_first: bool,
+    /// For which step.
+    pub step: Option<StepId>,
+    /// Not before.
+    pub due_at: Timestamp,
+    /// Whether a pause holds it back, whatever the time.
+    pub is_held: bool,
+    /// Attempts made before this one.
+    pub attempt: u32,
+}
+
+impl RunJob {
+    fn new(run: RunId, work: WorkHead) -> Self {
+        let due_at = work.due_at.as_millis();
+        let is_held = due_at >= HELD_MS;
+        Self {
+            is_first: work.id == WorkId::derive(run, FIRST_JOB),
+            id: work.id,
+            kind: work.kind,
+            step: work.step,
+            due_at: Timestamp::from_millis(if is_held { due_at - HELD_MS } else { due_at }),
+            is_held,
+            attempt: work.attempt,
+        }
+    }
+}
 
 impl Engine {
     /// A run as people see it. The first call of a run is recorded only when it lasts; until then this process knows better than the
@@ -133,6 +177,17 @@ impl Runs<'_> {
             by_run.entry(step.run).or_default().push(step);
         }
         Ok(by_run)
+    }
+
+    /// What is outstanding for a run, soonest first, at most ten; what a pause holds back comes last.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, or it is not this actor's.
+    pub async fn jobs(&self, actor: &Actor, id: RunId) -> Result<Vec<RunJob>, Error> {
+        self.get(actor, id).await?;
+        let store = &self.0.store;
+        let work = store.work_heads_of_run(actor.env, id, JOBS_OF_RUN).await?;
+        Ok(work.into_iter().map(|work| RunJob::new(id, work)).collect())
     }
 
     /// The attempts of runs that failed; every run has an entry.

@@ -441,10 +441,17 @@ fn app_id(env: EnvId, name: &str) -> AppId {
 
 /// What a function can have for an id that is named so in this app: by its slug, by what its slug has after the name of the app, or by
 /// the id itself.
-fn function_ids(app: AppId, app_name: &str, name: &str) -> Vec<FunctionId> {
+pub(crate) fn function_ids(app: AppId, app_name: &str, name: &str) -> Vec<FunctionId> {
     let slugs = [name.to_owned(), format!("{app_name}-{name}")];
     let derived = slugs.iter().map(|slug| FunctionId::derive(app, slug));
     derived.chain(name.parse::<FunctionId>()).collect()
+}
+
+pub(crate) fn no_function(name: &str) -> Error {
+    Error::NotFound {
+        what: "function",
+        id: name.to_owned(),
+    }
 }
 
 /// Both conditions at once, where there are two.
@@ -512,7 +519,7 @@ impl Engine {
         Ok(apps.into_iter().map(|app| (app.id, app)).collect())
     }
 
-    async fn find_app(&self, actor: &Actor, name: &str) -> Result<App, Error> {
+    pub(crate) async fn find_app(&self, actor: &Actor, name: &str) -> Result<App, Error> {
         let id = app_id(actor.env, name);
         let found = self.store.find_apps(actor.env, &[id]).await?.pop();
         found.ok_or_else(|| Error::NotFound {
@@ -521,11 +528,12 @@ impl Engine {
         })
     }
 
-    async fn find_function(&self, actor: &Actor, name: &str) -> Result<FunctionView, Error> {
-        let missing = || Error::NotFound {
-            what: "function",
-            id: name.to_owned(),
-        };
+    pub(crate) async fn find_function(
+        &self,
+        actor: &Actor,
+        name: &str,
+    ) -> Result<FunctionView, Error> {
+        let missing = || no_function(name);
         let function = match name.parse::<FunctionId>() {
             Ok(id) => self.store.find_functions(actor.env, &[id]).await?.pop(),
             Err(_) => {
@@ -550,10 +558,7 @@ impl Engine {
         let candidates = function_ids(app.id, &app.name, function);
         let found = self.store.find_functions(actor.env, &candidates).await?;
         let own = found.into_iter().find(|found| found.app == app.id);
-        let function = own.ok_or_else(|| Error::NotFound {
-            what: "function",
-            id: function.to_owned(),
-        })?;
+        let function = own.ok_or_else(|| no_function(function))?;
         Ok(FunctionView { function, app })
     }
 }

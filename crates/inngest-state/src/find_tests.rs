@@ -112,6 +112,14 @@ async fn foreign_ids_find_nothing() {
                     store.work_of_run(env, run).await.unwrap().len(),
                 ),
                 (
+                    "work_heads_of_run",
+                    store.work_heads_of_run(env, run, 9).await.unwrap().len(),
+                ),
+                (
+                    "function_heads",
+                    store.function_heads(env, &[function]).await.unwrap().len(),
+                ),
+                (
                     "find_event",
                     usize::from(store.find_event(env, event).await.unwrap().is_some()),
                 ),

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use inngest_core::{
     app::Function,
-    ids::{EnvId, EventId, RunId, StepId, WaitId},
-    job::Work,
+    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WaitId, WorkId},
+    job::{JobKind, Work},
     run::StepKind,
+    time::Timestamp,
     wait::Wait,
 };
 use sea_orm::{
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     Error, Store,
     entity::{function, step, wait, work},
-    rows::{run_uuid, ulid_of},
+    rows::{bad, run_uuid, time, ulid_of},
     sql::tuples,
     write::get,
 };
@@ -62,6 +63,74 @@ impl TryFrom<HeadRow> for StepHead {
     }
 }
 
+/// Outstanding work of a run, without what its handler needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkHead {
+    /// Its id.
+    pub id: WorkId,
+    /// What is to be done.
+    pub kind: JobKind,
+    /// For which step.
+    pub step: Option<StepId>,
+    /// Not before; what a pause holds back is beyond all times.
+    pub due_at: Timestamp,
+    /// Attempts made before this one.
+    pub attempt: u32,
+}
+
+#[derive(FromQueryResult)]
+struct WorkHeadRow {
+    id: Uuid,
+    kind: i16,
+    step_id: Option<String>,
+    due_at: i64,
+    attempt: i32,
+}
+
+impl TryFrom<WorkHeadRow> for WorkHead {
+    type Error = Error;
+
+    fn try_from(row: WorkHeadRow) -> Result<Self, Error> {
+        let bad = |column| bad("work", row.id, column);
+        let step = row.step_id.as_deref().map(StepId::parse).transpose();
+        Ok(Self {
+            id: WorkId::from_raw(row.id),
+            kind: JobKind::from_code(row.kind).ok_or_else(|| bad("kind"))?,
+            step: step.map_err(|_| bad("step_id"))?,
+            due_at: time(row.due_at),
+            attempt: u32::try_from(row.attempt).map_err(|_| bad("attempt"))?,
+        })
+    }
+}
+
+/// What a function is called, without its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionHead {
+    /// Its id.
+    pub id: FunctionId,
+    /// Its app.
+    pub app: AppId,
+    /// Its slug.
+    pub slug: String,
+}
+
+#[derive(FromQueryResult)]
+struct FunctionHeadRow {
+    id: Uuid,
+    app_id: Uuid,
+    slug: String,
+}
+
+impl From<FunctionHeadRow> for FunctionHead {
+    fn from(row: FunctionHeadRow) -> Self {
+        Self {
+            id: FunctionId::from_raw(row.id),
+            app: AppId::from_raw(row.app_id),
+            slug: row.slug,
+        }
+    }
+}
+
 impl Store {
     /// The names of all steps of these runs, without what they ended with.
     pub async fn step_heads_of_runs(
@@ -94,6 +163,55 @@ impl Store {
             .await
             .map_err(Error::on("work"))?;
         rows.into_iter().map(Work::try_from).collect()
+    }
+
+    /// The first `most` pieces of work of a run that are outstanding, soonest first.
+    pub async fn work_heads_of_run(
+        &self,
+        env: EnvId,
+        run: RunId,
+        most: u64,
+    ) -> Result<Vec<WorkHead>, Error> {
+        let rows: Vec<WorkHeadRow> = work::Entity::find()
+            .select_only()
+            .column(work::Column::Id)
+            .column(work::Column::Kind)
+            .column(work::Column::StepId)
+            .column(work::Column::DueAt)
+            .column(work::Column::Attempt)
+            .filter(work::Column::RunId.eq(run_uuid(run)))
+            .filter(work::Column::EnvId.eq(env.raw()))
+            .order_by_asc(work::Column::DueAt)
+            .order_by_asc(work::Column::Id)
+            .limit(most)
+            .into_model()
+            .all(self.reader())
+            .await
+            .map_err(Error::on("work"))?;
+        rows.into_iter().map(WorkHead::try_from).collect()
+    }
+
+    /// What functions are called, in any order; unknown and foreign ids are left out.
+    pub async fn function_heads(
+        &self,
+        env: EnvId,
+        ids: &[FunctionId],
+    ) -> Result<Vec<FunctionHead>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<FunctionHeadRow> = function::Entity::find()
+            .select_only()
+            .column(function::Column::Id)
+            .column(function::Column::AppId)
+            .column(function::Column::Slug)
+            .filter(function::Column::EnvId.eq(env.raw()))
+            .filter(function::Column::Id.is_in(ids.iter().map(|id| id.raw())))
+            .into_model()
+            .all(self.reader())
+            .await
+            .map_err(Error::on("functions"))?;
+        Ok(rows.into_iter().map(FunctionHead::from).collect())
     }
 
     /// Open waits of these runs.

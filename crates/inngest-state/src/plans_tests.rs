@@ -420,6 +420,10 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
         wrong.extend(complaints(store, log, "work", MOST).await);
         store.waits_of_runs(env, &runs).await.unwrap();
         wrong.extend(complaints(store, log, "waits of runs", MOST).await);
+        store.work_heads_of_run(env, runs[0], 10).await.unwrap();
+        wrong.extend(complaints(store, log, "work of one run", MOST).await);
+        store.function_heads(env, &functions).await.unwrap();
+        wrong.extend(complaints(store, log, "names of functions", MOST).await);
     }
     wrong
 }

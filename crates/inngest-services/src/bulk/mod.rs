@@ -6,6 +6,7 @@
 
 mod cancel;
 mod replay;
+mod views;
 mod watch;
 
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ use inngest_core::{
 };
 use inngest_queue::model::Verdict;
 use inngest_state::{BulkChange, BulkFilter, BulkStep, Commit, Fence, NewBulk, Refused, RunFilter};
+
+pub use views::{BulkView, FunctionNames};
 
 use crate::{
     Error,
@@ -310,6 +313,14 @@ fn no_operation(kind: BulkKind, id: BulkId) -> Error {
     }
 }
 
+fn wrong_number_of_functions(count: usize) -> Error {
+    let most = limits::BULK_FUNCTIONS;
+    Error::Invalid {
+        code: "functions_needed",
+        message: format!("an operation names 1 to {most} functions, this one {count}"),
+    }
+}
+
 /// The states that an operation is about.
 fn statuses_of(kind: BulkKind, asked: Option<&[RunStatus]>) -> Result<Vec<RunStatus>, Error> {
     let (possible, usual): (&[RunStatus], &[RunStatus]) = match kind {
@@ -440,9 +451,7 @@ impl Engine {
         functions.sort_unstable();
         functions.dedup();
         if functions.is_empty() || functions.len() > limits::BULK_FUNCTIONS {
-            let (most, count) = (limits::BULK_FUNCTIONS, functions.len());
-            let message = format!("an operation names 1 to {most} functions, this one {count}");
-            return invalid("functions_needed", message);
+            return Err(wrong_number_of_functions(functions.len()));
         }
         let name = request.name.as_ref().map_or(0, String::len);
         if name > limits::BULK_NAME_BYTES {
