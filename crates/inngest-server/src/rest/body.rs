@@ -17,6 +17,8 @@ use inngest_core::{
 };
 use inngest_services::{FunctionView, RunView, Started, Trace};
 
+use crate::rest::pauses::PauseBody;
+
 /// One event: what its sender gave, and what we know about it.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
@@ -468,6 +470,10 @@ pub(crate) struct FunctionBody {
     /// As the app registered it.
     #[schemars(with = "Value")]
     config: Json,
+    /// Whether it starts no run for now.
+    is_paused: bool,
+    /// Why and how; null when it is not paused.
+    pause: Option<PauseBody>,
     #[schemars(extend("format" = "date-time"))]
     created_at: String,
     #[schemars(extend("format" = "date-time"))]
@@ -485,6 +491,8 @@ impl FunctionBody {
             name: function.name.clone(),
             version: function.version,
             config: function.config.clone(),
+            is_paused: function.pause.is_some(),
+            pause: function.pause.as_ref().map(PauseBody::new),
             created_at: function.created_at.to_rfc3339(),
             archived_at: function.archived_at.map(Timestamp::to_rfc3339),
         }

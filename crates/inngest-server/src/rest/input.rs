@@ -1,15 +1,18 @@
 //! Bodies of requests: read by the type that describes them.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Value, json, value::RawValue};
 
-use inngest_core::{event::Event, json::Json, limits, wire};
+use inngest_core::{event::Event, json::Json, limits, time::Timestamp, wire};
 
 use crate::rest::{
     operation::{Asked, IDEMPOTENCY_KEY},
     problem::Refusal,
+    query::time_of,
     reply::schema_of,
 };
 
@@ -65,9 +68,14 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Input for JsonBody<T> {
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line").next().unwrap_or_default();
-    match ["missing field", "unknown field"]
-        .iter()
-        .any(|it| text.starts_with(it))
+    match [
+        "missing field",
+        "unknown field",
+        "a time must",
+        "a state must",
+    ]
+    .iter()
+    .any(|it| text.starts_with(it))
     {
         true => format!("the body has the wrong shape: {text}"),
         false => {
@@ -93,6 +101,32 @@ impl<'de> Deserialize<'de> for AnyJson {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let json = Json::parse(raw.get().as_bytes());
         json.map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// A time inside of a body: RFC 3339.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeInput(pub(crate) Timestamp);
+
+impl<'de> Deserialize<'de> for TimeInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = time_of(&text).map(Self);
+        time.ok_or_else(|| D::Error::custom("a time must be one such as 2026-08-22T10:15:30Z"))
+    }
+}
+
+impl JsonSchema for TimeInput {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

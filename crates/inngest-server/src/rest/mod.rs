@@ -6,11 +6,14 @@
 mod about;
 mod apps;
 mod body;
+mod bulk;
 mod events;
 mod functions;
 mod input;
+mod jobs;
 mod openapi;
 mod operation;
+mod pauses;
 pub(crate) mod problem;
 mod query;
 mod reply;
@@ -28,8 +31,11 @@ fn operations() -> Vec<operation::Operation> {
         about::operations(),
         apps::operations(),
         functions::operations(),
+        pauses::operations(),
         events::operations(),
         runs::operations(),
+        jobs::operations(),
+        bulk::operations(),
         signals::operations(),
         v2::operations(),
     ]

@@ -158,6 +158,8 @@ fn path_parameter(name: &str) -> Value {
         "event" | "event_id" => ("Our id of the event.", json!({"pattern": ULID})),
         "run" | "run_id" => ("The id of the run.", json!({"pattern": ULID})),
         "app" | "app_id" => ("The app: its id in code, or its UUID.", json!({})),
+        "replay" => ("The id of the replay.", json!({"pattern": ULID})),
+        "cancellation" => ("The id of the bulk cancellation.", json!({"pattern": ULID})),
         "function" => ("The function: its slug, or its UUID.", json!({})),
         "function_id" => (
             "The function: its id in code, its slug, or its UUID.",

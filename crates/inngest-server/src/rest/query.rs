@@ -133,7 +133,7 @@ impl Param {
 /// What a ULID looks like.
 pub(crate) const ULID: &str = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
 
-fn time_of(text: &str) -> Option<Timestamp> {
+pub(crate) fn time_of(text: &str) -> Option<Timestamp> {
     let parsed = chrono::DateTime::parse_from_rfc3339(text).ok()?;
     Some(Timestamp::from_millis(parsed.timestamp_millis()))
 }

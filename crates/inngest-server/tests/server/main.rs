@@ -22,6 +22,7 @@ mod pauses;
 mod permissions;
 mod rest;
 mod rest_api;
+mod rest_bulk;
 mod rest_tenants;
 mod rest_v2;
 mod sdk;

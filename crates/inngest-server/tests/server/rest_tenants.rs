@@ -17,6 +17,7 @@ struct Row {
     path: &'static str,
     /// The parts of the path and the query with the names of ids.
     asked: &'static str,
+    /// With names of ids too.
     body: Value,
     shows: Option<&'static str>,
 }
@@ -125,6 +126,29 @@ fn rows() -> Vec<Row> {
             "/api/v1/runs/{run}/trace",
             Some("\"work\""),
         ),
+        get(
+            "/api/v1/runs/{run}/jobs",
+            "/api/v1/runs/{run}/jobs",
+            Some("\"start\""),
+        ),
+        get("/v1/runs/{run}/jobs", "/v1/runs/{run}/jobs", Some("JobID")),
+        get("/api/v1/replays", "/api/v1/replays", Some("tenant-one")),
+        get(
+            "/api/v1/replays/{replay}",
+            "/api/v1/replays/{replay}",
+            Some("shop-receipt"),
+        ),
+        get(
+            "/api/v1/cancellations",
+            "/api/v1/cancellations",
+            Some("tenant-one"),
+        ),
+        get("/v1/cancellations", "/v1/cancellations", Some("tenant-one")),
+        get(
+            "/api/v1/cancellations/{cancellation}",
+            "/api/v1/cancellations/{cancellation}",
+            Some("shop-receipt"),
+        ),
         get("/v2/health", "/v2/health", None),
         get("/v2/apps", "/v2/apps", Some("\"shop\"")),
         get("/v2/apps/{app_id}", "/v2/apps/{app}", Some("\"shop\"")),
@@ -198,6 +222,54 @@ fn rows() -> Vec<Row> {
             Some("shop-receipt"),
         ),
         post(
+            "/api/v1/replays",
+            "/api/v1/replays",
+            json!({"functions": ["{function}"], "from": "2020-01-01T00:00:00Z"}),
+            Some("shop-receipt"),
+        ),
+        post(
+            "/api/v1/cancellations",
+            "/api/v1/cancellations",
+            json!({"functions": ["{function}"]}),
+            Some("shop-receipt"),
+        ),
+        post(
+            "/v1/cancellations",
+            "/v1/cancellations",
+            json!({"app_id": "{app}", "function_id": "{function}"}),
+            Some("shop-receipt"),
+        ),
+        row(
+            Method::DELETE,
+            "/api/v1/replays/{replay}",
+            "/api/v1/replays/{replay}",
+            Some("Stopped"),
+        ),
+        row(
+            Method::DELETE,
+            "/api/v1/cancellations/{cancellation}",
+            "/api/v1/cancellations/{cancellation}",
+            Some("Stopped"),
+        ),
+        row(
+            Method::DELETE,
+            "/v1/cancellations/{cancellation}",
+            "/v1/cancellations/{cancellation}",
+            Some("\"ok\":true"),
+        ),
+        post(
+            "/api/v1/functions/{function}/pause",
+            "/api/v1/functions/{function}/pause",
+            json!({"new_events": "hold"}),
+            Some("\"is_paused\":true"),
+        ),
+        post(
+            "/api/v1/functions/{function}/resume",
+            "/api/v1/functions/{function}/resume",
+            Value::Null,
+            Some("\"is_paused\":false"),
+        ),
+        post(
             "/v2/runs/{run_id}/cancel",
             "/v2/runs/{run}/cancel",
             Value::Null,
@@ -241,8 +313,9 @@ async fn ask(server: &Server, token: &str, ids: &Ids, row: &Row) -> Answer {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str())];
     let path = ids.fill(row.asked);
+    let body: Value = ids.fill(&row.body.to_string()).parse().unwrap();
     server
-        .send(row.method.clone(), &path, &row.body, &headers)
+        .send(row.method.clone(), &path, &body, &headers)
         .await
 }
 
@@ -277,6 +350,12 @@ async fn no_operation_shows_or_changes_anything_of_another_tenant() {
             .await
             .json()
     };
+    let replay = seen(&ids.fill("/api/v1/replays/{replay}")).await;
+    assert_eq!(replay["data"]["status"], "Pending");
+    let cancellation = ids.fill("/api/v1/cancellations/{cancellation}");
+    assert_eq!(seen(&cancellation).await["data"]["status"], "Pending");
+    let function = ids.fill("/api/v1/functions/{function}");
+    assert_eq!(seen(&function).await["data"]["is_paused"], false);
     assert_eq!(seen(&app).await["data"]["archived_at"], Value::Null);
     assert_eq!(seen(&run).await["data"]["status"], "Scheduled");
     for row in rows() {

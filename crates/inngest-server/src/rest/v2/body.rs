@@ -225,6 +225,8 @@ pub(super) struct FunctionBody {
     /// The same.
     slug: String,
     name: String,
+    /// Whether it starts no run for now.
+    is_paused: bool,
     is_archived: bool,
     app: AppName,
     triggers: Vec<TriggerBody>,
@@ -283,6 +285,7 @@ impl FunctionBody {
             slug: id.clone(),
             id,
             name: function.name.clone(),
+            is_paused: function.pause.is_some(),
             is_archived: function.archived_at.is_some(),
             app: AppName {
                 id: app.name.clone(),
