@@ -46,7 +46,8 @@ impl Functions<'_> {
     /// Other processes learn of it within a second.
     ///
     /// # Errors
-    /// `NotFound` when there is no such function; `Invalid` with `pause_reason_too_long` and `pause_end_past`.
+    /// `NotFound` when there is no such function; `Invalid` with `pause_reason_too_long` and `pause_end_past`;
+    /// `too_many_bulk_operations` when it is to cancel runs.
     pub async fn pause(
         &self,
         actor: &Actor,
@@ -57,6 +58,9 @@ impl Functions<'_> {
         let engine = self.0;
         let now = engine.clock.now();
         check(&request, now)?;
+        if request.in_flight == PauseInFlight::Cancel {
+            engine.check_room_for_bulk(actor.env).await?;
+        }
         let function = engine.stored_function(actor.env, id).await?;
         let pause = Pause {
             at: now,
@@ -212,11 +216,10 @@ impl Engine {
             .and_then(|pause| end_of(org, env, function, pause))
             .into_iter()
             .collect();
-        if before.pause.is_some() {
-            // Also when it is only changed: what the new pause holds back as well is held back again.
-            let label = format!("release:{}", self.ids.ulid(now));
-            work.push(job(org, env, function, JobKind::Release, &label, now));
-        }
+        // Also when it is only changed: what the new pause holds back as well is held back again. And also when it was not paused a
+        // moment ago: somebody else may have paused it since, whose work this replaces.
+        let label = format!("release:{}", self.ids.ulid(now));
+        work.push(job(org, env, function, JobKind::Release, &label, now));
         let cancels = ending.filter(|pause| pause.in_flight == PauseInFlight::Cancel);
         let bulk = cancels.map(|pause| self.cancellation_of_all(org, env, after, pause));
         work.extend(bulk.as_ref().map(bulk::work_of));

@@ -7,7 +7,7 @@ use inngest_core::{
     access::Actor,
     app::Function,
     bulk::{BULK_CANCELLATION, BulkKind, BulkOperation, BulkProgress, BulkStatus, Selection},
-    ids::{BulkId, EnvId, OrgId},
+    ids::{BulkId, EnvId, OrgId, RunId},
     job::Work,
     page::{Direction, PageRequest},
     pause::Pause,
@@ -20,7 +20,10 @@ use inngest_core::{
 use inngest_state::{BulkStep, NewBulk, Writers, fail_point};
 use tracing::info;
 
-use super::{PORTION, Round, after, filter_of, place_of, portion};
+use super::{
+    Round,
+    portion::{PORTION, after, filter_of, place_of, portion},
+};
 use crate::{
     Error, Kind,
     engine::Engine,
@@ -70,20 +73,19 @@ impl Engine {
         let (page, goes_on) = runs.read(&request).await?;
         let mut cancelling = Vec::with_capacity(page.len());
         for run in &page {
-            cancelling.push(self.cancel_one(work.env, operation.id, run));
+            let one = self.cancel_one(work.env, operation.id, run);
+            cancelling.push(async { Ok((run.id, one.await?)) });
         }
         // Those that were begun are finished, also when one fails.
-        let outcomes: Vec<Result<Outcome, Error>> = stream::iter(cancelling)
+        let outcomes: Vec<Result<(RunId, Outcome), Error>> = stream::iter(cancelling)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         fail_point!("bulk::cancelled");
-        let outcomes: Vec<Outcome> = outcomes.into_iter().collect::<Result<_, _>>()?;
-        if outcomes.contains(&Outcome::Stopped) {
+        let outcomes: Vec<(RunId, Outcome)> = outcomes.into_iter().collect::<Result<_, _>>()?;
+        if outcomes.iter().any(|(_, it)| *it == Outcome::Stopped) {
             return Ok(Round::Gone);
         }
-        let failed = outcomes.iter().filter(|it| **it == Outcome::Failed);
-        step.failed = failed.count() as u64;
         // What may have been passed over is looked at again; of what was cancelled nothing is left there.
         let settled = now.minus(self.settles());
         let position = match &goes_on {
@@ -91,6 +93,12 @@ impl Engine {
             None => page.last().map(|run| run.id),
         };
         step.position = position.filter(|run| run.scheduled_at() < settled);
+        // One that failed and is looked at again may be cancelled then.
+        let is_passed = |run: &RunId| step.position.is_some_and(|position| *run <= position);
+        let failed = outcomes
+            .iter()
+            .filter(|(run, it)| *it == Outcome::Failed && is_passed(run));
+        step.failed = failed.count() as u64;
         if goes_on.is_some() && (step.position.is_some() || !page.is_empty()) {
             return self.more(work, step).await;
         }
@@ -99,7 +107,8 @@ impl Engine {
             let look_again = closes
                 .plus(Duration::from_millis(1))
                 .min(now.plus(LOOK_AGAIN));
-            let goes_on = self.note_step(work, step).await?;
+            // Nothing is written while nothing comes.
+            let goes_on = step.position.is_none() || self.note_step(work, step).await?;
             return Ok(match goes_on {
                 true => Round::Later(look_again),
                 false => Round::Gone,

@@ -5,6 +5,7 @@
 //! the operation has ended. So a kill at any moment neither loses nor doubles anything, and whoever takes the job over goes on.
 
 mod cancel;
+mod portion;
 mod replay;
 mod views;
 mod watch;
@@ -15,29 +16,27 @@ use inngest_core::{
     access::{Actor, Scope},
     bulk::{BulkKind, BulkOperation, BulkProgress, BulkStatus, Selection},
     expr::{Program, SearchOver, SearchRoot},
-    ids::{BulkId, EnvId, FunctionId, RunId, WorkId},
+    ids::{BulkId, EnvId, FunctionId, WorkId},
     job::{JobKind, Work},
     json::Json,
     limits,
-    page::{COUNT_CAP, Count, Cursor, Direction, Key, Page, PageRequest},
+    page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::Timestamp,
 };
 use inngest_queue::model::Verdict;
-use inngest_state::{BulkChange, BulkFilter, BulkStep, Commit, Fence, NewBulk, Refused, RunFilter};
+use inngest_state::{BulkChange, BulkFilter, BulkStep, Commit, Fence, NewBulk, Refused};
 
 pub use views::{BulkView, FunctionNames};
 
+use self::portion::{PORTION, filter_of, portion};
 use crate::{
     Error,
     engine::{Engine, Shared},
     lists::bounded,
     requests::{RequestKey, answered, read_id},
-    runs::Runs,
 };
 
-/// Runs of one portion.
-const PORTION: u32 = 200;
 /// Portions after which the job is given back, so that others have their turn.
 const PORTIONS: usize = 25;
 /// Runs of a preview that are shown.
@@ -247,15 +246,7 @@ impl Bulk<'_> {
         let now = engine.clock.now();
         let statuses = statuses_of(kind, request.statuses.as_deref())?;
         let selection = engine.check(actor, &request, statuses, now).await?;
-        let unended = engine.store.count_unended_bulk(actor.env).await?;
-        if unended >= limits::BULK_UNENDED {
-            return Err(Error::OverLimit {
-                code: "too_many_bulk_operations",
-                what: "operations on many runs that have not ended",
-                limit: limits::BULK_UNENDED,
-                actual: unended + 1,
-            });
-        }
+        engine.check_room_for_bulk(actor.env).await?;
         let operation = BulkOperation {
             id: engine.ids.bulk(now),
             kind,
@@ -376,55 +367,6 @@ pub(crate) fn work_of(new: &NewBulk) -> Work {
     }
 }
 
-fn filter_of(selection: &Selection, now: Timestamp) -> RunFilter {
-    RunFilter {
-        from: Some(selection.from),
-        until: Some(selection.until),
-        statuses: Some(selection.statuses.clone()),
-        functions: Some(selection.functions.clone()),
-        now,
-        ..RunFilter::default()
-    }
-}
-
-/// The runs of a selection, in portions.
-struct Portion<'a> {
-    engine: &'a Engine,
-    actor: &'a Actor,
-    filter: &'a RunFilter,
-    search: Option<&'a str>,
-    direction: Direction,
-}
-
-fn portion<'a>(
-    engine: &'a Engine,
-    actor: &'a Actor,
-    selection: &'a Selection,
-    filter: &'a RunFilter,
-    direction: Direction,
-) -> Portion<'a> {
-    Portion {
-        engine,
-        actor,
-        filter,
-        search: selection.search.as_deref(),
-        direction,
-    }
-}
-
-impl Portion<'_> {
-    /// The next of them that match, and where to go on; none at the end.
-    async fn read(&self, request: &PageRequest) -> Result<(Vec<Run>, Option<String>), Error> {
-        let runs = Runs(self.engine);
-        let (actor, filter, direction) = (self.actor, self.filter, self.direction);
-        let found = runs.page(actor, filter, self.search, direction, request);
-        let found = found.await?;
-        let (page, stopped_at) = (found.page, found.scan.stopped_at);
-        let last = page.cursors.last().cloned().filter(|_| page.has_next);
-        Ok((page.items, stopped_at.or(last)))
-    }
-}
-
 /// What came of a portion.
 enum Round {
     /// There may be more.
@@ -438,6 +380,21 @@ enum Round {
 }
 
 impl Engine {
+    /// # Errors
+    /// `too_many_bulk_operations`.
+    pub(crate) async fn check_room_for_bulk(&self, env: EnvId) -> Result<(), Error> {
+        let unended = self.store.count_unended_bulk(env).await?;
+        if unended < limits::BULK_UNENDED {
+            return Ok(());
+        }
+        Err(Error::OverLimit {
+            code: "too_many_bulk_operations",
+            what: "operations on many runs that have not ended",
+            limit: limits::BULK_UNENDED,
+            actual: unended + 1,
+        })
+    }
+
     /// Reads what is asked for, and refuses what cannot be.
     async fn check(
         &self,
@@ -591,18 +548,4 @@ fn again(work: &Work, due_at: Timestamp) -> Verdict {
             ..work.clone()
         },
     }
-}
-
-/// The cursor of a list of runs, oldest first, after this one.
-fn after(run: RunId) -> String {
-    Cursor::at(RunFilter::order(Direction::Ascending), run.raw()).encode()
-}
-
-/// The run at which a cursor of such a list is.
-fn place_of(cursor: &str) -> Result<Option<RunId>, Error> {
-    let cursor = Cursor::decode(cursor, RunFilter::order(Direction::Ascending))?;
-    Ok(match cursor.keys.first() {
-        Some(Key::Id(id)) => Some(RunId::from_raw(ulid::Ulid(*id))),
-        _ => None,
-    })
 }

@@ -15,7 +15,10 @@ use inngest_core::{
 use inngest_state::{BulkChange, BulkPlace, BulkStep, Commit, Fence, NewRun, Refused, fail_point};
 use tracing::info;
 
-use super::{Round, after, filter_of, place_of, portion};
+use super::{
+    Round,
+    portion::{after, filter_of, place_of, portion},
+};
 use crate::{
     Error,
     engine::{Engine, TRIES},
