@@ -28,7 +28,7 @@ use crate::{
     epochs::Epochs,
     jobs::Failures,
     limits::Overrides,
-    live::{Hubs, Meters},
+    live::{Hubs, Meters, Queues},
     metrics::Lag,
     programs::Programs,
     refill::LeftOut,
@@ -73,6 +73,8 @@ pub(crate) struct Engine {
     pub(crate) second_look: SecondLook,
     pub(crate) rolling: Rolling,
     pub(crate) meters: Meters,
+    /// What is read for those who watch queues.
+    pub(crate) queues: Queues,
     /// One sync at a time: a second one would only find that the functions have changed.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     /// Work that the schedule lacks.

@@ -23,6 +23,7 @@ mod expressions;
 mod fetch;
 mod history;
 mod jobs;
+mod judge;
 mod limits;
 mod lists;
 mod live;
@@ -88,8 +89,8 @@ pub use expressions::{Checked, ExpressionUse};
 pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
-    EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, RunFeedFilter,
-    RunNews, Standing, Update,
+    EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,
+    RunFeedFilter, RunNews, Standing, Update,
 };
 pub use pauses::PauseRequest;
 pub use programs::Programs;
@@ -216,6 +217,7 @@ impl Services {
             second_look: second_look::SecondLook::default(),
             rolling: rollups::Rolling::default(),
             meters: live::Meters::default(),
+            queues: live::Queues::default(),
             syncing: tokio::sync::Mutex::default(),
             left_out: Arc::default(),
             telling: Arc::new(tokio::sync::Semaphore::new(engine::TELLINGS)),

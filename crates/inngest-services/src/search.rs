@@ -1,24 +1,23 @@
 //! Searches over runs and events: an expression, judged row by row within a budget, so that every search makes progress and none takes long.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use inngest_core::{
     access::{Actor, Scope},
     event::Event,
     expr::{Program, SearchOver, SearchRoot, Vars},
-    ids::{EnvId, EventId, RunId},
+    ids::EnvId,
     page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::{Clock, Timestamp},
-    wire,
 };
 use inngest_state::{EventFilter, Hints, RunFilter, Slice, Traces};
-use serde_json::{Value, json};
 
 use crate::{
     Error,
     engine::Engine,
     events::Events,
+    judge::{RunJudge, word},
     lists::{bounded, check_runs},
     runs::Runs,
     sift::SLICE,
@@ -125,18 +124,13 @@ impl Runs<'_> {
     ) -> Result<RunSearch<'a>, Error> {
         actor.require(Scope::RunsRead)?;
         check_runs(filter)?;
-        let parse = |text| Program::parse_search(text, SearchOver::Runs);
-        let search = RunSearch {
+        Ok(RunSearch {
             engine: self.0,
             env: actor.env,
             filter,
-            program: text.map(parse).transpose()?,
+            judge: text.map(|text| RunJudge::new(actor, text)).transpose()?,
             direction,
-        };
-        if search.looks_at(SearchRoot::Event) {
-            actor.require(Scope::EventsRead)?;
-        }
-        Ok(search)
+        })
     }
 }
 
@@ -250,24 +244,12 @@ fn hints(program: &Program) -> Hints {
     hints
 }
 
-/// What `run.status` is called in searches.
-fn word(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Queued => "QUEUED",
-        RunStatus::Running => "RUNNING",
-        RunStatus::Completed => "COMPLETED",
-        RunStatus::Failed => "FAILED",
-        RunStatus::Cancelled => "CANCELLED",
-        RunStatus::Skipped => "SKIPPED",
-    }
-}
-
 struct RunSearch<'a> {
     engine: &'a Engine,
     env: EnvId,
     filter: &'a RunFilter,
     /// None when nothing is searched: all that the list has matches.
-    program: Option<Program>,
+    judge: Option<RunJudge>,
     direction: Direction,
 }
 
@@ -276,7 +258,8 @@ impl Searched for RunSearch<'_> {
 
     async fn slice(&self, request: &PageRequest) -> Result<Slice<Run>, Error> {
         let store = &self.engine.store;
-        let hints = self.program.as_ref().map(hints).unwrap_or_default();
+        let hints = self.judge.as_ref().map(|judge| hints(judge.program()));
+        let hints = hints.unwrap_or_default();
         let slice = store.slice_runs(self.env, self.filter, &hints, self.direction, request);
         let slice = slice.await?;
         Ok(Slice {
@@ -288,31 +271,15 @@ impl Searched for RunSearch<'_> {
         })
     }
 
-    /// What the search does not look at is not read, and of the events no more at once than a slice has rows.
     async fn judge(&self, runs: &[Run]) -> Result<Vec<bool>, Error> {
-        if self.program.is_none() {
-            return Ok(vec![true; runs.len()]);
-        }
-        let attempts = self.attempts(runs).await?;
-        let mut judged = Vec::with_capacity(runs.len());
-        let mut rest = runs;
-        while !rest.is_empty() {
-            let mut events = 0;
-            let fitting = rest.iter().take_while(|run| {
-                events += run.events.len();
-                events <= SLICE as usize
-            });
-            let (some, others) = rest.split_at(fitting.count().max(1));
-            rest = others;
-            let bodies = self.bodies(some).await?;
-            for run in some {
-                let attempt = attempts.get(&run.id).copied().unwrap_or(0);
-                judged.push(self.is_match(run, attempt, bodies.as_ref()));
-                // Expressions take time: others have their turn in between.
-                tokio::task::coop::consume_budget().await;
+        match &self.judge {
+            None => Ok(vec![true; runs.len()]),
+            Some(judge) => {
+                judge
+                    .judge(self.engine, self.env, runs, self.filter.now)
+                    .await
             }
         }
-        Ok(judged)
     }
 
     fn time(run: &Run) -> Timestamp {
@@ -320,107 +287,8 @@ impl Searched for RunSearch<'_> {
     }
 
     fn is_searched(&self) -> bool {
-        self.program.is_some()
+        self.judge.is_some()
     }
-}
-
-impl RunSearch<'_> {
-    fn looks_at(&self, root: SearchRoot) -> bool {
-        let program = self.program.as_ref();
-        program.is_some_and(|program| program.looks_at(root))
-    }
-
-    /// The bodies of the events of these runs, if the search looks at them.
-    async fn bodies(&self, runs: &[Run]) -> Result<Option<HashMap<EventId, Value>>, Error> {
-        if !self.looks_at(SearchRoot::Event) {
-            return Ok(None);
-        }
-        let ids: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
-        let mut bodies = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(SLICE as usize) {
-            let events = self.engine.store.find_events(self.env, ids).await?;
-            bodies.extend(events.into_iter().map(|it| (it.id, it.body.to_value())));
-        }
-        Ok(Some(bodies))
-    }
-
-    /// The attempts at which the bodies of these runs are, if the search looks at runs; one that is left out is at its first.
-    async fn attempts(&self, runs: &[Run]) -> Result<HashMap<RunId, u32>, Error> {
-        let mut attempts: HashMap<RunId, u32> = HashMap::new();
-        if !self.looks_at(SearchRoot::Run) {
-            return Ok(attempts);
-        }
-        let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
-        let store = &self.engine.store;
-        for failed in store.failed_attempts_of_runs(self.env, &ids).await? {
-            if failed.step.is_none() {
-                let next = failed.attempt + u32::from(failed.next_at.is_some());
-                let attempt = attempts.entry(failed.run).or_default();
-                *attempt = next.max(*attempt);
-            }
-        }
-        Ok(attempts)
-    }
-
-    fn is_match(&self, run: &Run, attempt: u32, bodies: Option<&HashMap<EventId, Value>>) -> bool {
-        let (output, error) = self.results(run);
-        let own = own_value(run, attempt, self.filter.now);
-        let with = |event: Option<&Value>| {
-            let vars = Vars {
-                event,
-                output: output.as_ref(),
-                error: error.as_ref(),
-                run: Some(&own),
-                now: Some(self.filter.now.as_millis()),
-                ..Vars::default()
-            };
-            let program = self.program.as_ref();
-            program.is_none_or(|program| program.finds(&vars))
-        };
-        match bodies {
-            None => with(None),
-            Some(bodies) => run.events.iter().any(|id| with(bodies.get(id))),
-        }
-    }
-
-    /// `output` and `error` of a run, as far as the search looks at them.
-    fn results(&self, run: &Run) -> (Option<Value>, Option<Value>) {
-        let Some(ended) = run.ended.as_ref().map(|ended| &ended.output) else {
-            return (None, None);
-        };
-        match run.status {
-            RunStatus::Completed if self.looks_at(SearchRoot::Output) => {
-                (Some(ended.to_value()), None)
-            }
-            RunStatus::Failed if self.looks_at(SearchRoot::Error) => {
-                let error = wire::memo::parse_error(ended);
-                let mut shown = json!({ "name": error.name, "message": error.message });
-                if let Some(stack) = error.stack {
-                    shown["stack"] = stack.into();
-                }
-                (None, Some(shown))
-            }
-            RunStatus::Cancelled if self.looks_at(SearchRoot::Error) => {
-                let mut shown = json!({ "name": "Cancelled" });
-                if let Some(reason) = ended.member("reason").and_then(|it| it.to_text()) {
-                    shown["message"] = reason.into();
-                }
-                (None, Some(shown))
-            }
-            _ => (None, None),
-        }
-    }
-}
-
-/// `run` of a search.
-fn own_value(run: &Run, attempt: u32, now: Timestamp) -> Value {
-    let mut own = json!({ "status": word(run.status), "attempt": attempt });
-    if let Some(started) = run.started_at {
-        let until = run.ended.as_ref().map_or(now, |ended| ended.at);
-        let duration = u64::try_from(until.since(started).as_millis()).unwrap_or(u64::MAX);
-        own["durationMs"] = duration.into();
-    }
-    own
 }
 
 struct EventSearch<'a> {

@@ -116,24 +116,16 @@ impl Runs<'_> {
     async fn rows_of(&self, actor: &Actor, ids: &[RunId]) -> Result<Vec<Rows>, Error> {
         let runs = self.get_many(actor, ids).await?;
         let engine = self.0;
+        let mut all = engine.store.steps_of_runs(actor.env, ids).await?;
+        for step in &mut all {
+            engine.show_start(step);
+        }
+        let mut invoked = self.invoked_by(actor, &all).await?;
         let mut steps: HashMap<RunId, Vec<StepRecord>> = HashMap::new();
-        let mut invoking: HashMap<EventId, (RunId, StepId)> = HashMap::new();
-        for mut step in engine.store.steps_of_runs(actor.env, ids).await? {
-            engine.show_start(&mut step);
-            if step.kind == StepKind::Invoke {
-                let event = invocation_id(step.run, &step.step);
-                invoking.insert(event, (step.run, step.step.clone()));
-            }
+        for step in all {
             steps.entry(step.run).or_default().push(step);
         }
         let mut failed = self.attempts_of(actor, ids).await?;
-        let mut invoked: HashMap<RunId, HashMap<StepId, RunId>> = HashMap::new();
-        let events: Vec<EventId> = invoking.keys().copied().collect();
-        for (event, run) in self.first_of_events(actor, &events).await? {
-            if let Some((parent, step)) = invoking.remove(&event) {
-                invoked.entry(parent).or_default().insert(step, run.id);
-            }
-        }
         let mut functions: Vec<FunctionId> = runs.values().map(|run| run.function).collect();
         functions.sort_unstable();
         functions.dedup();
@@ -152,6 +144,58 @@ impl Runs<'_> {
             run,
         };
         Ok(runs.into_iter().map(rows).collect())
+    }
+
+    /// The runs that these steps have started.
+    async fn invoked_by(
+        &self,
+        actor: &Actor,
+        steps: &[StepRecord],
+    ) -> Result<HashMap<RunId, HashMap<StepId, RunId>>, Error> {
+        let mut invoking: HashMap<EventId, (RunId, StepId)> = HashMap::new();
+        for step in steps.iter().filter(|step| step.kind == StepKind::Invoke) {
+            let event = invocation_id(step.run, &step.step);
+            invoking.insert(event, (step.run, step.step.clone()));
+        }
+        let mut invoked: HashMap<RunId, HashMap<StepId, RunId>> = HashMap::new();
+        let events: Vec<EventId> = invoking.keys().copied().collect();
+        for (event, run) in self.first_of_events(actor, &events).await? {
+            if let Some((parent, step)) = invoking.remove(&event) {
+                invoked.entry(parent).or_default().insert(step, run.id);
+            }
+        }
+        Ok(invoked)
+    }
+
+    /// The part of a trace that belongs to some steps of a run, which are named because a step that has failed may have no record yet; also
+    /// the spans of the run itself when `with_own` is set. Costs as many statements for one step as for many.
+    pub(crate) async fn part_of_trace(
+        &self,
+        actor: &Actor,
+        run: Run,
+        named: &[StepId],
+        steps: &[StepRecord],
+        with_own: bool,
+    ) -> Result<Trace, Error> {
+        let mut failed = self.attempts_of(actor, &[run.id]).await?;
+        let mut failed = failed.remove(&run.id).unwrap_or_default();
+        failed.retain(|attempt| match &attempt.step {
+            Some(step) => named.contains(step),
+            None => with_own,
+        });
+        let mut invoked = self.invoked_by(actor, steps).await?;
+        let functions: &[FunctionId] = if with_own { &[run.function] } else { &[] };
+        let functions = self.0.store.find_functions(actor.env, functions).await?;
+        let name = functions.into_iter().next().map(|function| function.name);
+        let mut spans = trace::derive(TraceRows {
+            run: &run,
+            name: name.as_deref().unwrap_or("run"),
+            steps,
+            failed: &failed,
+            invoked: &invoked.remove(&run.id).unwrap_or_default(),
+        });
+        spans.retain(|span| with_own || span.step.is_some());
+        Ok(Trace { run, spans })
     }
 
     /// What a run waits for now, oldest first; rules that would cancel it are not among them.

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use inngest_core::{
     bulk::BulkKind,
     ids::{AppId, EventId, FunctionId, RunId},
-    run::RunStatus,
+    run::{RunStatus, TriggerKind},
 };
 use inngest_services::{
     Error as ServiceError, EventFeedFilter as ServiceEventFilter, FeedCursor,
@@ -23,10 +23,11 @@ use crate::graphql::{
         bulk::{BulkOperationObject, BulkOperationUpdate},
         environment::EnvironmentObject,
         feed::{EventFeedUpdate, RunFeedUpdate, RunTraceUpdate, RunUpdate},
-        run_parts::RunStatusEnum,
+        queue::QueueStatsTick,
+        run_parts::{RunStatusEnum, RunTriggerKind},
         series::FunctionMetricsTick,
     },
-    scalars::DateTime,
+    scalars::{CelExpression, DateTime},
 };
 
 /// Filter of runFeed.
@@ -40,16 +41,22 @@ pub(crate) struct RunFeedFilter {
     app_ids: Option<Vec<ID>>,
     /// Only started by these events.
     event_ids: Option<Vec<ID>>,
+    /// Only started this way.
+    trigger_kinds: Option<Vec<RunTriggerKind>>,
+    /// Condition evaluated on each change.
+    search: Option<CelExpression>,
 }
 
 impl RunFeedFilter {
     fn into_service(self) -> Result<ServiceRunFilter, Error> {
-        let statuses = self.statuses;
+        let (statuses, triggers) = (self.statuses, self.trigger_kinds);
         Ok(ServiceRunFilter {
             statuses: statuses.map(|list| list.into_iter().map(RunStatus::from).collect()),
             functions: parse_all::<FunctionId>(self.function_ids)?,
             apps: parse_all::<AppId>(self.app_ids)?,
             events: parse_all::<EventId>(self.event_ids)?,
+            triggers: triggers.map(|list| list.into_iter().map(TriggerKind::from).collect()),
+            search: self.search.map(|search| search.0),
         })
     }
 }
@@ -65,6 +72,8 @@ pub(crate) struct EventFeedFilter {
     names: Option<Vec<String>>,
     /// Also events produced by the server; false when omitted.
     include_internal: Option<bool>,
+    /// Condition evaluated on each event.
+    search: Option<CelExpression>,
 }
 
 /// Live streams; exactly one root field per operation.
@@ -113,7 +122,7 @@ impl Subscription {
         ))
     }
 
-    /// New and changed steps of one run.
+    /// New and changed steps and spans of one run.
     async fn run_trace_feed(
         &self,
         ctx: &Context<'_>,
@@ -124,7 +133,12 @@ impl Subscription {
         let id: RunId = ids::parse(&run_id)?;
         let live = asking.services.live();
         let stream = live
-            .watch_steps(asking.standing.clone(), id, cursor(after)?)
+            .watch_steps(
+                asking.standing.clone(),
+                id,
+                ctx.look_ahead().field("spans").exists(),
+                cursor(after)?,
+            )
             .await;
         Ok(messages(
             asking,
@@ -174,6 +188,7 @@ impl Subscription {
         let filter = ServiceEventFilter {
             names: filter.names,
             with_internal: filter.include_internal.unwrap_or(false),
+            search: filter.search.map(|search| search.0),
         };
         let live = asking.services.live();
         let stream = live
@@ -202,6 +217,27 @@ impl Subscription {
         let request_id = asking.request_id.clone();
         Ok(ticks.map(move |tick| match tick {
             Ok(tick) => Ok(FunctionMetricsTick(tick)),
+            Err(error) => Err(as_error(&error, &request_id)),
+        }))
+    }
+
+    /// Queue of an environment, at once and then at an interval of 1 to 60 seconds; nothing while the schedule does not answer.
+    async fn queue_stats(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Environment of the queue.")] environment_id: ID,
+        #[graphql(desc = "Seconds from one message to the next, 1 to 60; 5 when omitted.")]
+        interval_seconds: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<QueueStatsTick, Error>> + use<>, Error> {
+        let asking = asking(ctx);
+        EnvironmentObject::check(asking, &environment_id)?;
+        let every = interval(interval_seconds)?;
+        let live = asking.services.live();
+        let ticks = live.watch_queue(asking.standing.clone(), every).await;
+        let ticks = ticks.map_err(|error| failed(ctx, &error))?;
+        let request_id = asking.request_id.clone();
+        Ok(ticks.map(move |tick| match tick {
+            Ok(tick) => Ok(QueueStatsTick::from(tick)),
             Err(error) => Err(as_error(&error, &request_id)),
         }))
     }

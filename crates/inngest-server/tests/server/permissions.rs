@@ -107,6 +107,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Subscription.runFeed", RUNS_READ, "subscription { runFeed(environmentId: \"{env}\") { kind run { input } } }", Some("READY")),
     row("Subscription.runTraceFeed", RUNS_READ, "subscription { runTraceFeed(runId: \"{run}\") { kind } }", Some("READY")),
     row("Subscription.functionMetrics", METRICS_READ, "subscription { functionMetrics(functionId: \"{function}\") { intervalMs } }", Some("intervalMs")),
+    row("Subscription.queueStats", APPS_READ, "subscription { queueStats(environmentId: \"{env}\") { stats { partitions { nodes { function { slug } } } } } }", Some("shop-receipt")),
     row("Subscription.bulkOperationUpdated", RUNS_READ, "subscription { bulkOperationUpdated(id: \"cxl_{cancellation}\") { operation { name } } }", Some("tenant-one")),
     row("Subscription.eventFeed", EVENTS_READ, "subscription { eventFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
 ];

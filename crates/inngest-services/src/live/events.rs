@@ -1,6 +1,11 @@
 //! Events as they come.
 
-use inngest_core::{access::Scope, event::Event, ids::EventId};
+use inngest_core::{
+    access::Scope,
+    event::Event,
+    expr::{Program, SearchOver, Vars},
+    ids::EventId,
+};
 
 use super::{
     FeedCursor, Standing, Update,
@@ -20,6 +25,8 @@ pub struct EventFeedFilter {
     pub names: Option<Vec<String>>,
     /// Also events that the server made.
     pub with_internal: bool,
+    /// Those for which an expression holds, as in searches of the list.
+    pub search: Option<String>,
 }
 
 impl EventFeedFilter {
@@ -48,6 +55,8 @@ pub enum EventNews {
 struct Feed {
     watcher: Watcher,
     filter: EventFeedFilter,
+    /// The search of the filter.
+    program: Option<Program>,
     opening: Option<Opening>,
 }
 
@@ -57,6 +66,8 @@ pub(super) async fn watch(
     filter: EventFeedFilter,
     after: Option<FeedCursor>,
 ) -> Result<impl super::Stream<EventNews> + use<>, Error> {
+    let parse = |text: &str| Program::parse_search(text, SearchOver::Events);
+    let program = filter.search.as_deref().map(parse).transpose()?;
     let interest = Interest::Events {
         with_internal: filter.with_internal,
     };
@@ -65,6 +76,7 @@ pub(super) async fn watch(
     Ok(stream(Feed {
         watcher,
         filter,
+        program,
         opening: Some(opening),
     }))
 }
@@ -86,6 +98,7 @@ impl Telling for Feed {
             };
             if let Some(event) = self.read(id, &mark).await?
                 && self.filter.matches(&event)
+                && self.is_found(&event)
             {
                 let news = EventNews::Created(event);
                 return Ok(Some(self.watcher.update(news, Some(mark.at))));
@@ -95,6 +108,18 @@ impl Telling for Feed {
 }
 
 impl Feed {
+    fn is_found(&self, event: &Event) -> bool {
+        let Some(program) = &self.program else {
+            return true;
+        };
+        let body = event.body.to_value();
+        program.finds(&Vars {
+            event: Some(&body),
+            now: Some(self.watcher.engine.clock.now().as_millis()),
+            ..Vars::default()
+        })
+    }
+
     async fn read(&self, id: EventId, mark: &Mark) -> Result<Option<Event>, Error> {
         let watcher = &self.watcher;
         let mut wanted = vec![(id, mark.latest)];
@@ -152,6 +177,7 @@ mod tests {
                     .clone()
                     .map(|names| names.into_iter().map(str::to_owned).collect()),
                 with_internal,
+                search: None,
             };
             assert_eq!(filter.matches(&event(name)), expected, "{names:?} {name}");
         }

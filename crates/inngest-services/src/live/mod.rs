@@ -8,8 +8,10 @@
 mod cursor;
 mod dirty;
 mod events;
+mod fresh;
 mod hub;
 mod parts;
+mod queue;
 mod runs;
 mod shelf;
 mod standing;
@@ -30,6 +32,8 @@ pub use cursor::FeedCursor;
 pub use events::{EventFeedFilter, EventNews};
 pub(crate) use hub::Hubs;
 pub use parts::PartNews;
+pub use queue::QueueTick;
+pub(crate) use queue::Queues;
 pub use runs::{RunFeedFilter, RunNews};
 pub use standing::Standing;
 pub use ticks::FunctionTick;
@@ -87,7 +91,8 @@ impl LiveViews<'_> {
         runs::watch_many(self.0, standing, filter, after).await
     }
 
-    /// Steps of a run, with the run where it changed too. Goes on when the run has ended.
+    /// Steps of a run, with the run where it changed too, and with the spans of what has changed where they are asked for. Goes on when
+    /// the run has ended.
     ///
     /// # Errors
     /// `NotFound` when there is no such run, or it is not this actor's. The stream ends with an error when the right to see it has ended.
@@ -95,9 +100,10 @@ impl LiveViews<'_> {
         &self,
         standing: Standing,
         id: RunId,
+        with_spans: bool,
         after: Option<FeedCursor>,
     ) -> Result<impl Stream<PartNews> + use<>, Error> {
-        parts::watch(self.0, standing, id, after).await
+        parts::watch(self.0, standing, id, with_spans, after).await
     }
 
     /// New events of the environment.
@@ -127,6 +133,19 @@ impl LiveViews<'_> {
     ) -> Result<impl futures_util::Stream<Item = Result<FunctionTick, Error>> + Send + use<>, Error>
     {
         ticks::watch(self.0, standing, id, every).await
+    }
+
+    /// What the schedule holds of the environment, at once and then every so often; nothing while the schedule does not answer.
+    ///
+    /// # Errors
+    /// The actor may not see functions. The stream ends with an error when the right to see it has ended.
+    pub async fn watch_queue(
+        &self,
+        standing: Standing,
+        every: Duration,
+    ) -> Result<impl futures_util::Stream<Item = Result<QueueTick, Error>> + Send + use<>, Error>
+    {
+        queue::watch(self.0, standing, every).await
     }
 }
 

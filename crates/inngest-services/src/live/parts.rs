@@ -13,7 +13,7 @@ use super::{
     hub::Interest,
     stream::{Opening, Telling, Watcher, stream},
 };
-use crate::{Error, engine::Shared};
+use crate::{Error, engine::Shared, traces::Trace};
 
 /// Most steps of one message.
 const STEPS: usize = 20;
@@ -29,6 +29,8 @@ pub enum PartNews {
         run: Option<Box<Run>>,
         /// Its steps.
         steps: Vec<StepRecord>,
+        /// The spans of these steps, and of the run itself where it has changed; none unless the stream was asked for them.
+        trace: Option<Trace>,
     },
     /// Changes were dropped: read the steps again.
     Reset,
@@ -37,6 +39,7 @@ pub enum PartNews {
 struct Parts {
     watcher: Watcher,
     run: RunId,
+    with_spans: bool,
     opening: Option<Opening>,
 }
 
@@ -44,6 +47,7 @@ pub(super) async fn watch(
     engine: &Shared,
     standing: Standing,
     run: RunId,
+    with_spans: bool,
     after: Option<FeedCursor>,
 ) -> Result<impl super::Stream<PartNews> + use<>, Error> {
     crate::Runs(engine).get(&standing.actor(), run).await?;
@@ -53,6 +57,7 @@ pub(super) async fn watch(
     Ok(stream(Parts {
         watcher,
         run,
+        with_spans,
         opening: Some(opening),
     }))
 }
@@ -89,22 +94,35 @@ impl Telling for Parts {
                 None
             };
         }
-        let (engine, env) = (&self.watcher.engine, self.watcher.actor().env);
-        let run = if has_run {
-            engine.store.find_run(env, self.run).await?
+        let (engine, actor) = (&self.watcher.engine, self.watcher.actor());
+        let found = if steps.is_empty() {
+            Vec::new()
+        } else {
+            let store = &engine.store;
+            let mut found = store.find_steps(actor.env, self.run, &steps).await?;
+            engine
+                .show_steps(actor.env, &[self.run], &mut found)
+                .await?;
+            found
+        };
+        let run = if has_run || self.with_spans {
+            engine.store.find_run(actor.env, self.run).await?
         } else {
             None
         };
-        let steps = if steps.is_empty() {
-            Vec::new()
-        } else {
-            let mut found = engine.store.find_steps(env, self.run, &steps).await?;
-            engine.show_steps(env, &[self.run], &mut found).await?;
-            found
+        let run = run.map(|run| engine.shown(run));
+        let trace = match &run {
+            Some(run) if self.with_spans => {
+                let runs = crate::Runs(engine);
+                let part = runs.part_of_trace(&actor, run.clone(), &steps, &found, has_run);
+                Some(part.await?)
+            }
+            _ => None,
         };
         let news = PartNews::Updated {
-            run: run.map(|run| Box::new(engine.shown(run))),
-            steps,
+            run: run.filter(|_| has_run).map(Box::new),
+            steps: found,
+            trace,
         };
         Ok(Some(self.watcher.update(news, Some(at))))
     }

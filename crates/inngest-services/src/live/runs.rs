@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use inngest_core::{
     access::Scope,
     ids::{AppId, EventId, FunctionId, RunId},
-    run::{Run, RunStatus},
+    run::{Run, RunStatus, TriggerKind},
     time::Timestamp,
 };
 use inngest_state::LogPosition;
@@ -16,7 +16,7 @@ use super::{
     hub::Interest,
     stream::{Opening, Telling, Watcher, stream},
 };
-use crate::{Error, engine::Shared};
+use crate::{Error, engine::Shared, judge::RunJudge};
 
 /// Runs that are read together.
 const AHEAD: usize = 32;
@@ -34,6 +34,10 @@ pub struct RunFeedFilter {
     pub apps: Option<Vec<AppId>>,
     /// Started by any of these events.
     pub events: Option<Vec<EventId>>,
+    /// Started in any of these ways.
+    pub triggers: Option<Vec<TriggerKind>>,
+    /// Those for which an expression holds when they have changed, as in searches of the list.
+    pub search: Option<String>,
 }
 
 /// What is told of runs.
@@ -162,6 +166,8 @@ impl One {
 struct Many {
     watcher: Watcher,
     matching: Matching,
+    /// Of the search of the filter.
+    judge: Option<RunJudge>,
     opening: Option<Opening>,
 }
 
@@ -171,6 +177,10 @@ pub(super) async fn watch_many(
     filter: RunFeedFilter,
     after: Option<FeedCursor>,
 ) -> Result<impl super::Stream<RunNews> + use<>, Error> {
+    let judge = filter.search.as_deref();
+    let judge = judge
+        .map(|text| RunJudge::new(&standing.actor(), text))
+        .transpose()?;
     let functions = filter.functions.clone();
     let interest = Interest::Runs(functions.map(|list| list.into_iter().collect()));
     let (watcher, opening) =
@@ -180,6 +190,7 @@ pub(super) async fn watch_many(
     Ok(stream(Many {
         watcher,
         matching,
+        judge,
         opening: Some(opening),
     }))
 }
@@ -201,7 +212,10 @@ impl Telling for Many {
             };
             let now = self.watcher.engine.clock.now();
             let news = match read(&self.watcher, id, &mark).await? {
-                Some(run) => self.matching.judge(run, mark.is_new, now),
+                Some(run) => {
+                    let is_found = self.is_found(&run, now).await?;
+                    self.matching.judge(run, mark.is_new, is_found, now)
+                }
                 None => self.matching.forget(id),
             };
             if let Some(news) = news {
@@ -212,6 +226,22 @@ impl Telling for Many {
 }
 
 impl Many {
+    /// Whether what is searched holds for a run. Of runs that fail the rest of the filter nothing is read for it.
+    async fn is_found(&self, run: &Run, now: Timestamp) -> Result<bool, Error> {
+        let Some(judge) = self.judge.as_ref().filter(|_| self.matching.lets_in(run)) else {
+            return Ok(true);
+        };
+        let actor = self.watcher.actor();
+        if let Some(scope) = judge.scope() {
+            actor.require(scope)?;
+        }
+        let run = std::slice::from_ref(run);
+        let judged = judge
+            .judge(&self.watcher.engine, actor.env, run, now)
+            .await?;
+        Ok(judged.first().copied().unwrap_or(false))
+    }
+
     fn reset(&mut self) -> Update<RunNews> {
         let now = self.watcher.engine.clock.now();
         // Whoever starts over reads the list, and so knows of runs of which it was not told here.
@@ -247,33 +277,47 @@ impl Matching {
         self.others_before = Some(now.plus(CLOCKS));
     }
 
-    /// What to say about the newest state of a run; none when it does not concern this feed.
-    fn judge(&mut self, run: Run, is_new: bool, now: Timestamp) -> Option<RunNews> {
+    /// Whether a run can match in some state. What this looks at never changes, so a run that fails it was never told of.
+    fn lets_in(&self, run: &Run) -> bool {
         let RunFeedFilter {
-            statuses,
+            statuses: _,
             functions,
             apps,
             events,
+            triggers,
+            search: _,
         } = &self.filter;
-        // These never change, so a run that fails them was never told of.
-        let can_match = functions
+        let has = |events: &Vec<EventId>| run.events.iter().any(|event| events.contains(event));
+        functions
             .as_ref()
             .is_none_or(|list| list.contains(&run.function))
             && apps.as_ref().is_none_or(|list| list.contains(&run.app))
-            && events
+            && triggers
                 .as_ref()
-                .is_none_or(|list| run.events.iter().any(|event| list.contains(event)));
-        if !can_match {
+                .is_none_or(|list| list.contains(&run.trigger_kind()))
+            && events.as_ref().is_none_or(has)
+    }
+
+    /// Whether a run that matches may match no more when it changes.
+    fn is_fickle(&self) -> bool {
+        self.filter.statuses.is_some() || self.filter.search.is_some()
+    }
+
+    /// What to say about the newest state of a run, for which what is searched holds or does not; none when it does not concern this
+    /// feed.
+    fn judge(&mut self, run: Run, is_new: bool, is_found: bool, now: Timestamp) -> Option<RunNews> {
+        if !self.lets_in(&run) {
             return None;
         }
-        let Some(statuses) = statuses else {
+        if !self.is_fickle() {
             return Some(if is_new {
                 RunNews::Created(run)
             } else {
                 RunNews::Updated(run)
             });
-        };
-        if !statuses.contains(&run.status) {
+        }
+        let statuses = self.filter.statuses.as_ref();
+        if !is_found || statuses.is_some_and(|list| !list.contains(&run.status)) {
             return self.take_back(&run);
         }
         if self.told.len() >= MOST {
@@ -307,7 +351,7 @@ impl Matching {
     /// A run is gone.
     fn forget(&mut self, id: RunId) -> Option<RunNews> {
         let is_told = self.told.remove(&id);
-        (is_told || self.filter.statuses.is_none()).then_some(RunNews::Removed(id))
+        (is_told || !self.is_fickle()).then_some(RunNews::Removed(id))
     }
 }
 
@@ -370,8 +414,27 @@ mod tests {
             (1, Completed, false, "-"),
             (2, Failed, true, "-"),
         ] {
-            let news = matching.judge(run(number, status), is_new, NOW);
+            let news = matching.judge(run(number, status), is_new, true, NOW);
             assert_eq!(kind(news), expected, "{number} {status:?}");
+        }
+    }
+
+    #[test]
+    fn run_that_a_search_finds_no_more_is_taken_back_once() {
+        let searched = RunFeedFilter {
+            search: Some("run.attempt > 0".to_owned()),
+            ..RunFeedFilter::default()
+        };
+        let mut matching = Matching::new(searched, None);
+        for (is_new, is_found, expected) in [
+            (true, false, "-"),
+            (false, true, "updated"),
+            (false, false, "removed"),
+            (false, false, "-"),
+            (false, true, "updated"),
+        ] {
+            let news = matching.judge(run(1, RunStatus::Running), is_new, is_found, NOW);
+            assert_eq!(kind(news), expected, "{is_new} {is_found}");
         }
     }
 
@@ -391,7 +454,7 @@ mod tests {
             (old(Completed), "removed"),
             (later(Completed), "-"),
         ] {
-            assert_eq!(kind(matching.judge(run, false, NOW)), expected);
+            assert_eq!(kind(matching.judge(run, false, true, NOW)), expected);
         }
     }
 
@@ -399,10 +462,10 @@ mod tests {
     fn feed_that_remembers_too_much_takes_back_what_it_has_forgotten() {
         let mut matching = Matching::new(active(), None);
         for number in 0..=MOST as u128 {
-            let news = matching.judge(run(number, RunStatus::Running), false, NOW);
+            let news = matching.judge(run(number, RunStatus::Running), false, true, NOW);
             assert_eq!(kind(news), "updated");
         }
-        let news = matching.judge(run(0, RunStatus::Completed), false, NOW);
+        let news = matching.judge(run(0, RunStatus::Completed), false, true, NOW);
         assert_eq!(kind(news), "removed");
         assert!(matching.told.len() <= MOST);
     }
@@ -418,9 +481,12 @@ mod tests {
             functions: Some(vec![run.function]),
             apps: Some(vec![run.app]),
             events: Some(run.events.clone()),
+            triggers: Some(vec![run.trigger_kind()]),
+            search: None,
         };
-        let judge =
-            |filter: RunFeedFilter| kind(Matching::new(filter, None).judge(run.clone(), true, NOW));
+        let judge = |filter: RunFeedFilter| {
+            kind(Matching::new(filter, None).judge(run.clone(), true, true, NOW))
+        };
         assert_eq!(judge(all.clone()), "created");
         for filter in [
             RunFeedFilter {
@@ -437,6 +503,10 @@ mod tests {
             },
             RunFeedFilter {
                 events: Some(Vec::new()),
+                ..all.clone()
+            },
+            RunFeedFilter {
+                triggers: Some(vec![TriggerKind::Cron]),
                 ..all
             },
         ] {

@@ -1,11 +1,7 @@
 //! Figures of one function, again and again. They are read from the buckets, a few seconds behind the commits of whichever process, and
 //! what two ticks tell is never the same: together they tell all that was counted since the first.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use inngest_core::{
     access::Scope,
@@ -14,12 +10,12 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_state::{RollupGroup, RollupQuery};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
-use super::{Standing, hub::Counted};
+use super::{
+    Standing,
+    fresh::{Fresh, Regular, Watched},
+};
 use crate::{
     Error,
     engine::{Engine, Shared},
@@ -28,8 +24,6 @@ use crate::{
 
 /// How much later than it happens something may be added up.
 const LATE: Duration = Duration::from_secs(3_600);
-/// How old an answer may be that was read for somebody else. Bounds what many who watch one function ask of the database.
-const FRESH: Duration = Duration::from_millis(500);
 
 /// What a tick tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,33 +40,23 @@ pub struct FunctionTick {
 
 /// What is read for all who watch a function here, since the first of them came.
 #[derive(Debug)]
-struct Meter {
+pub(crate) struct Meter {
     since: Timestamp,
-    last: Mutex<Option<(Instant, RunTotals)>>,
+    totals: Fresh<RunTotals>,
 }
 
 /// The meters of this process.
-#[derive(Debug, Default)]
-pub(crate) struct Meters(Mutex<HashMap<(EnvId, FunctionId), Weak<Meter>>>);
-
-impl Meters {
-    async fn join(&self, env: EnvId, function: FunctionId, now: Timestamp) -> Arc<Meter> {
-        let mut meters = self.0.lock().await;
-        if let Some(meter) = meters.get(&(env, function)).and_then(Weak::upgrade) {
-            return meter;
-        }
-        meters.retain(|_, meter| meter.strong_count() > 0);
-        let meter = Arc::new(Meter {
-            // What ended before midnight may be added up after it.
-            since: Width::Day.floor(now.minus(LATE)),
-            last: Mutex::default(),
-        });
-        meters.insert((env, function), Arc::downgrade(&meter));
-        meter
-    }
-}
+pub(crate) type Meters = Watched<(EnvId, FunctionId), Meter>;
 
 impl Meter {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            // What ended before midnight may be added up after it.
+            since: Width::Day.floor(now.minus(LATE)),
+            totals: Fresh::default(),
+        }
+    }
+
     /// All that was counted since the start of the day on which this was made.
     async fn read(
         &self,
@@ -80,12 +64,6 @@ impl Meter {
         env: EnvId,
         function: FunctionId,
     ) -> Result<RunTotals, Error> {
-        let mut last = self.last.lock().await;
-        if let Some((read, totals)) = *last
-            && read.elapsed() < FRESH
-        {
-            return Ok(totals);
-        }
         let query = RollupQuery {
             env,
             span: Span {
@@ -96,56 +74,49 @@ impl Meter {
             functions: Some(vec![function]),
             apps: None,
         };
-        let read = Instant::now();
         let (together, counters) = (RollupGroup::Together, RunTotals::COUNTERS);
-        let rows = engine.store.rolled_counts(&query, &together, &counters);
-        let totals = RunTotals::of(sum_of(&rows.await?));
-        *last = Some((read, totals));
-        Ok(totals)
+        let read = || async {
+            let rows = engine.store.rolled_counts(&query, &together, &counters);
+            Ok(RunTotals::of(sum_of(&rows.await?)))
+        };
+        self.totals.get(read).await
     }
 }
 
 struct Ticks {
-    engine: Shared,
-    standing: Standing,
+    regular: Regular,
     env: EnvId,
     function: FunctionId,
-    every: Duration,
     meter: Arc<Meter>,
     /// When the last tick was told, and what had been counted by then; none before the first.
     told: Option<(Instant, RunTotals)>,
-    _counted: Counted,
 }
 
 pub(super) async fn watch(
     engine: &Shared,
-    mut standing: Standing,
+    standing: Standing,
     function: FunctionId,
     every: Duration,
 ) -> Result<impl futures_util::Stream<Item = Result<FunctionTick, Error>> + Send + use<>, Error> {
-    let now = engine.clock.now();
-    standing.check(Scope::MetricsRead, now)?;
     let env = standing.actor().env;
-    if engine
-        .store
-        .find_functions(env, &[function])
-        .await?
-        .is_empty()
-    {
+    let regular = Regular::new(engine, standing, Scope::MetricsRead, every)?;
+    let known = engine.store.find_functions(env, &[function]).await?;
+    if known.is_empty() {
         return Err(Error::NotFound {
             what: "function",
             id: function.to_string(),
         });
     }
+    let now = engine.clock.now();
     let ticks = Ticks {
-        engine: engine.clone(),
-        standing,
+        regular,
         env,
         function,
-        every,
-        meter: engine.meters.join(env, function, now).await,
+        meter: engine
+            .meters
+            .join((env, function), || Meter::new(now))
+            .await,
         told: None,
-        _counted: Counted::new(),
     };
     Ok(futures_util::stream::unfold(
         Some(ticks),
@@ -161,14 +132,10 @@ pub(super) async fn watch(
 
 impl Ticks {
     async fn next(&mut self) -> Result<FunctionTick, Error> {
-        if let Some((told, _)) = self.told {
-            self.wait_until(told + self.every).await?;
-        }
-        self.standing
-            .check(Scope::MetricsRead, self.engine.clock.now())?;
+        self.regular.next().await?;
         let now = Instant::now();
-        let read = self.meter.read(&self.engine, self.env, self.function);
-        let totals = read.await?;
+        let engine = &self.regular.engine;
+        let totals = self.meter.read(engine, self.env, self.function).await?;
         let (interval, runs) = match self.told {
             None => (Duration::ZERO, RunTotals::default()),
             Some((told, before)) => (now.duration_since(told), totals.since(before)),
@@ -176,22 +143,9 @@ impl Ticks {
         self.told = Some((now, totals));
         Ok(FunctionTick {
             function: self.function,
-            at: self.engine.clock.now(),
+            at: engine.clock.now(),
             interval,
             runs,
         })
-    }
-
-    /// # Errors
-    /// The right to see has ended meanwhile.
-    async fn wait_until(&mut self, due: Instant) -> Result<(), Error> {
-        loop {
-            self.standing
-                .check(Scope::MetricsRead, self.engine.clock.now())?;
-            tokio::select! {
-                () = sleep_until(due) => return Ok(()),
-                () = self.standing.changed(&self.engine.clock) => {}
-            }
-        }
     }
 }

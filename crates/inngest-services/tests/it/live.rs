@@ -10,9 +10,9 @@ use inngest_core::{
     run::RunStatus,
 };
 use inngest_services::{
-    Error, EventFeedFilter, EventNews, FeedCursor, PartNews, RunFeedFilter, RunNews, Services,
-    Standing, Update,
-    testing::{App, Fixture, Options},
+    Error, EventFeedFilter, EventNews, FeedCursor, PartNews, QueueTick, RunFeedFilter, RunNews,
+    Services, Standing, Update,
+    testing::{App, Fixture, Flow, Options},
 };
 use serde_json::json;
 
@@ -204,19 +204,130 @@ async fn steps_are_told_as_they_change() {
     let id = fixture.run_of(event).await.id;
     let services = fixture.services();
     let live = services.live();
-    let watch = live.watch_steps(dev(), id, None);
+    let watch = live.watch_steps(dev(), id, false, None);
     let mut stream: News<PartNews> = Box::pin(watch.await.unwrap());
     assert_eq!(next(&mut stream).await.news, PartNews::Ready);
     fixture.settle().await;
     let (mut status, mut names) = (RunStatus::Queued, Vec::new());
     while !status.is_ended() {
-        let PartNews::Updated { run, steps } = next(&mut stream).await.news else {
+        let PartNews::Updated { run, steps, trace } = next(&mut stream).await.news else {
             panic!("there is something to tell");
         };
+        assert_eq!(trace, None, "nobody asked for it");
         status = run.map_or(status, |run| run.status);
         names.extend(steps.into_iter().map(|step| step.name));
     }
     assert!(names.contains(&"first".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn spans_are_told_with_what_has_changed() {
+    let fixture = Fixture::start().await;
+    let app = fixture.app("shop").await;
+    app.function("job", on("go"), |script| {
+        script.step("shaky", |attempt| match attempt {
+            0 => Err(Flow::error("not yet")),
+            _ => Ok(json!(1)),
+        })?;
+        Ok(json!("done"))
+    })
+    .sync(&fixture.services())
+    .await;
+    let event = fixture.send("go", json!({})).await;
+    let id = fixture.run_of(event).await.id;
+    let services = fixture.services();
+    let live = services.live();
+    let watch = live.watch_steps(dev(), id, true, None);
+    let mut stream: News<PartNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut stream).await.news, PartNews::Ready);
+    let mut told = HashMap::new();
+    let mut status = RunStatus::Queued;
+    while !status.is_ended() {
+        fixture.settle().await;
+        let PartNews::Updated { run, trace, .. } = next(&mut stream).await.news else {
+            panic!("there is something to tell");
+        };
+        status = run.map_or(status, |run| run.status);
+        let spans = trace.expect("it was asked for").spans;
+        told.extend(spans.into_iter().map(|span| (span.id, span)));
+        fixture.advance(Duration::from_secs(600)).await;
+    }
+    let trace = services.runs().trace(&Actor::dev(), id).await.unwrap();
+    assert!(trace.spans.len() > 3, "{trace:?}");
+    for span in trace.spans {
+        assert_eq!(told.remove(&span.id), Some(span));
+    }
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test]
+async fn search_tells_only_of_what_it_finds() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    let services = fixture.services();
+    let live = services.live();
+    let searched = |text: &str| RunFeedFilter {
+        search: Some(text.to_owned()),
+        ..RunFeedFilter::default()
+    };
+    let events = EventFeedFilter {
+        search: Some("event.data.n > 1".to_owned()),
+        ..EventFeedFilter::default()
+    };
+    let mut by_event = runs(&services, searched("event.data.n > 1"), None).await;
+    let mut by_output = runs(&services, searched("output == 'done'"), None).await;
+    let watch = live.watch_events(dev(), events, None);
+    let mut of_events: News<EventNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut by_event).await.news, RunNews::Ready);
+    assert_eq!(next(&mut by_output).await.news, RunNews::Ready);
+    assert_eq!(next(&mut of_events).await.news, EventNews::Ready);
+    fixture.send("go", json!({"n": 1})).await;
+    let second = fixture.send("go", json!({"n": 2})).await;
+    let id = fixture.run_of(second).await.id;
+    let RunNews::Created(run) = next(&mut by_event).await.news else {
+        panic!("the second run is new");
+    };
+    assert_eq!(run.id, id);
+    let EventNews::Created(event) = next(&mut of_events).await.news else {
+        panic!("the second event is new");
+    };
+    assert_eq!(event.id, second);
+    fixture.settle().await;
+    let mut known = HashMap::new();
+    until_ended(&mut by_event, &mut known, 1).await;
+    assert_eq!(known.keys().collect::<Vec<_>>(), [&id]);
+    // Found as soon as it has an output, and not before.
+    for _ in 0..2 {
+        let (RunNews::Created(run) | RunNews::Updated(run)) = next(&mut by_output).await.news
+        else {
+            panic!("both have ended");
+        };
+        assert_eq!(run.status, RunStatus::Completed);
+    }
+
+    let refused = live.watch_runs(dev(), searched("event.data.n >"), None);
+    assert!(matches!(refused.await.err(), Some(Error::Expression(_))));
+}
+
+#[tokio::test]
+async fn queue_is_told_at_once_and_then_so_often() {
+    let fixture = Fixture::start().await;
+    let _app = app(&fixture).await;
+    fixture.send("go", json!({})).await;
+    let services = fixture.services();
+    let live = services.live();
+    let every = Duration::from_millis(600);
+    let ready = |tick: Option<Result<QueueTick, Error>>| {
+        let backlogs = tick.unwrap().unwrap().backlogs;
+        backlogs.iter().map(|one| one.ready).sum::<u64>()
+    };
+    let mut ticks = Box::pin(live.watch_queue(dev(), every).await.unwrap());
+    assert_eq!(ready(ticks.next().await), 1);
+    fixture.settle().await;
+    assert_eq!(ready(ticks.next().await), 0);
+    let sees_nothing = Standing::of(Actor::event_key(DEFAULT_ORG, DEFAULT_ENV));
+    let refused = live.watch_queue(sees_nothing, every).await;
+    assert!(matches!(refused.err(), Some(Error::Denied(_))));
 }
 
 #[tokio::test]
@@ -225,6 +336,7 @@ async fn events_are_told_by_name_and_go_on_from_a_cursor() {
     let filter = || EventFeedFilter {
         names: Some(vec!["shop/*".to_owned()]),
         with_internal: false,
+        search: None,
     };
     let services = fixture.services();
     let begin = services.live().position(&Actor::dev()).await.unwrap();

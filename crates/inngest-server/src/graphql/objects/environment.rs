@@ -154,7 +154,7 @@ impl EnvironmentObject {
     async fn queue(&self, ctx: &Context<'_>) -> Option<Result<QueueStats, Error>> {
         let found = answer(ctx, AllBacklogs).await;
         let at = asking(ctx).services.clock().now();
-        Some(found.map(|backlogs| QueueStats::new(at, Arc::unwrap_or_clone(backlogs))))
+        Some(found.map(|backlogs| QueueStats::new(at, backlogs)))
     }
 
     /// Aggregates over time.

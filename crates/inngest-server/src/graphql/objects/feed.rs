@@ -6,7 +6,12 @@ use inngest_services::{EventNews, PartNews, RunNews, Update};
 
 use crate::graphql::{
     ids::GlobalId,
-    objects::{event::EventObject, run::RunObject, step::StepObject},
+    objects::{
+        event::EventObject,
+        run::RunObject,
+        step::StepObject,
+        trace::{self, TraceSpanObject},
+    },
     scalars::DateTime,
 };
 
@@ -90,6 +95,8 @@ pub(crate) struct RunTraceUpdate {
     run: Option<RunObject>,
     /// Steps that are new or changed.
     steps: Vec<StepObject>,
+    /// Spans of these steps, and of the run itself when it changed; a span may be told again without a change.
+    spans: Vec<TraceSpanObject>,
 }
 
 /// Message of eventFeed.
@@ -145,10 +152,12 @@ impl From<Update<RunNews>> for RunUpdate {
 
 impl From<Update<PartNews>> for RunTraceUpdate {
     fn from(update: Update<PartNews>) -> Self {
-        let (kind, run, steps) = match update.news {
-            PartNews::Ready => (FeedMessageKind::Ready, None, Vec::new()),
-            PartNews::Updated { run, steps } => (FeedMessageKind::Updated, run, steps),
-            PartNews::Reset => (FeedMessageKind::Reset, None, Vec::new()),
+        let (kind, run, steps, trace) = match update.news {
+            PartNews::Ready => (FeedMessageKind::Ready, None, Vec::new(), None),
+            PartNews::Updated { run, steps, trace } => {
+                (FeedMessageKind::Updated, run, steps, trace)
+            }
+            PartNews::Reset => (FeedMessageKind::Reset, None, Vec::new(), None),
         };
         Self {
             kind,
@@ -156,6 +165,7 @@ impl From<Update<PartNews>> for RunTraceUpdate {
             at: DateTime(update.at),
             run: run.map(|run| RunObject(*run)),
             steps: steps.into_iter().map(StepObject).collect(),
+            spans: trace.as_ref().map(trace::spans).unwrap_or_default(),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the schedule holds, per environment and per function.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
-use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
 use inngest_core::time::Timestamp;
-use inngest_services::Backlog;
+use inngest_services::{Backlog, QueueTick};
 
 use crate::graphql::{
     connection::{self, Counted, OrderDirection, Page},
@@ -19,11 +19,29 @@ use crate::graphql::{
 /// The backlogs of an environment.
 pub(crate) struct QueueStats {
     at: Timestamp,
-    backlogs: Vec<Backlog>,
+    backlogs: Arc<Vec<Backlog>>,
+}
+
+/// Message of queueStats.
+#[derive(SimpleObject)]
+pub(crate) struct QueueStatsTick {
+    /// When it was measured.
+    at: DateTime,
+    /// Queue state.
+    stats: QueueStats,
+}
+
+impl From<QueueTick> for QueueStatsTick {
+    fn from(tick: QueueTick) -> Self {
+        Self {
+            at: DateTime(tick.at),
+            stats: QueueStats::new(tick.at, tick.backlogs),
+        }
+    }
 }
 
 impl QueueStats {
-    pub(crate) fn new(at: Timestamp, backlogs: Vec<Backlog>) -> Self {
+    pub(crate) fn new(at: Timestamp, backlogs: Arc<Vec<Backlog>>) -> Self {
         Self { at, backlogs }
     }
 

@@ -35,13 +35,19 @@ pub(crate) async fn find(ctx: &Context<'_>, run: RunId) -> Option<Result<TraceOb
     found.map(|found| found.map(|trace| TraceObject::of(&trace)))
 }
 
+/// The spans of a trace, each with its run.
+pub(crate) fn spans(trace: &Trace) -> Vec<TraceSpanObject> {
+    let Trace { run, spans } = trace;
+    let with_run = |span: &Span| TraceSpanObject {
+        run: run.clone(),
+        span: span.clone(),
+    };
+    spans.iter().map(with_run).collect()
+}
+
 impl TraceObject {
     fn of(trace: &Trace) -> Self {
-        let with_run = |span: &Span| TraceSpanObject {
-            run: trace.run.clone(),
-            span: span.clone(),
-        };
-        Self(trace.spans.iter().map(with_run).collect(), trace.run.id)
+        Self(spans(trace), trace.run.id)
     }
 
     /// One span.
