@@ -32,6 +32,7 @@ const READS: &[(&str, &str)] = &[
         "a run of 1,000 steps with its trace",
         include_str!("run.graphql"),
     ),
+    ("figures of those days", include_str!("metrics.graphql")),
 ];
 
 /// Between the last request and the moment when the database has counted what it read for it.

@@ -11,6 +11,7 @@ use inngest_core::{
     event::FUNCTION_FINISHED,
     ids::{AppId, DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, SyncId},
     json::Json,
+    rollup::{Sketch, Width},
     time::Timestamp,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     AppSync, Error, FunctionChange, Store,
     partitions::{self, Week},
+    rollup,
     rows::first_id,
     write::get,
 };
@@ -110,7 +112,11 @@ impl Store {
         for (table, sql) in plan.big_run() {
             execute(conn, table, &sql).await?;
         }
+        for sql in plan.figures() {
+            execute(conn, rollup::TABLE, &sql).await?;
+        }
         for table in [
+            rollup::TABLE,
             "events",
             "runs",
             "steps",
@@ -355,6 +361,54 @@ impl Plan {
             "{numbers} {STEPS} SELECT run, md5('s' || k) || substr(md5('t' || k), 1, 8), org, env, 'step ' || k, 1, 2, k, {MEMO}, t + 5, t + 6 + k, t + 7 + k \
              FROM made, generate_series(0, {steps} - 1) AS k WHERE status BETWEEN 2 AND 5"
         )
+    }
+
+    /// Figures of both environments and of each of their functions, for every bucket that is kept: the same in all, made up for the number
+    /// of runs, and not the sum of the rows.
+    fn figures(&self) -> Vec<String> {
+        let own = APPS * FUNCTIONS;
+        let mut took = Sketch::default();
+        for n in 0..200 {
+            took.add(Duration::from_millis(200 + n * n));
+        }
+        let sketch: String = took
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let seconds = self.now.since(self.start).as_secs().max(1);
+        let statement = |(env, functions, width): (EnvId, &[(AppId, FunctionId)], Width)| {
+            let of_each = functions
+                .iter()
+                .map(|(_, function)| format!("('{function}'::uuid, 1)"));
+            let all = format!("('{}'::uuid, {own})", Uuid::nil());
+            let of_each: Vec<String> = of_each.chain([all]).collect();
+            let step = i64::from(width.seconds()) * 1_000;
+            let kept = self.now.minus(width.kept()).max(self.start);
+            let runs = self.filling.runs * u64::from(width.seconds().unsigned_abs())
+                / seconds
+                / own as u64;
+            let (ended, failed) = (runs * 98 / 100, runs / 100);
+            format!(
+                "INSERT INTO rollups (env_id, function_id, width, start, runs_queued, runs_skipped, runs_started, runs_completed, runs_failed, \
+                    runs_cancelled, steps_completed, steps_failed, steps_cancelled, attempts_retried, requests_ok, requests_failed, events, \
+                    queue_delay, run_duration, step_duration, sdk_request, end_to_end, backlog, executing) \
+                 SELECT '{env}', f.id, {}, t, {runs} * f.n, 0, {runs} * f.n, {ended} * f.n, {failed} * f.n, 0, {ended} * 5 * f.n, 0, 0, 0, \
+                    {ended} * 6 * f.n, {failed} * f.n, {runs} * f.n, s, s, s, s, s, 1, 1 \
+                 FROM (VALUES {}) AS f(id, n), generate_series({}::bigint, {}, {step}) AS t, (SELECT '\\x{sketch}'::bytea AS s) AS sketch",
+                width.seconds(),
+                of_each.join(","),
+                width.floor(kept).as_millis(),
+                self.now.as_millis(),
+            )
+        };
+        let envs = [
+            (DEFAULT_ENV, &self.functions[..own]),
+            (OTHER_ENV, &self.functions[own..]),
+        ];
+        envs.into_iter()
+            .flat_map(|(env, functions)| Width::ALL.map(|width| statement((env, functions, width))))
+            .collect()
     }
 
     /// The run with a thousand steps, the last one of all.

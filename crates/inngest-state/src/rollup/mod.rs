@@ -24,6 +24,8 @@ use crate::commit::{Commit, NewEvent, NewRun};
 pub use levels::LevelSample;
 pub use read::{GroupedBy, RollupGroup, RollupQuery};
 pub use store::Rolled;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use store::TABLE;
 
 /// What a run was before a commit changed it.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,7 @@ use crate::{
     write::get,
 };
 
-pub(super) const TABLE: &str = "rollups";
+pub(crate) const TABLE: &str = "rollups";
 const POSITION: &str = "rollup_position";
 /// Rows of the change log that are added in one transaction.
 const PAGE: usize = 1_000;
