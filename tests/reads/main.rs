@@ -100,9 +100,7 @@ async fn measure(args: Args) -> Result<(), Failure> {
         let before = rows_read(database.as_ref()).await?;
         let mut times = Vec::new();
         for _ in 0..args.requests {
-            let began = Instant::now();
-            asking.ask(document, &variables).await?;
-            times.push(began.elapsed());
+            times.push(asking.ask(document, &variables).await?.1);
         }
         let after = rows_read(database.as_ref()).await?;
         let rows = before
@@ -132,25 +130,35 @@ struct Asking {
 }
 
 impl Asking {
-    /// The data of an operation.
-    async fn ask(&self, document: &str, variables: &Value) -> Result<Value, Failure> {
-        let mut request = self
-            .client
-            .post(&self.url)
-            .json(&json!({"query": document, "variables": variables}));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let mut answer: Value = request.send().await?.json().await?;
-        match answer.get("errors") {
-            None => Ok(answer["data"].take()),
-            Some(errors) => Err(format!("the server answers {errors}").into()),
+    /// The data of an operation, and how long the server took to answer. Waits when the server says that it was asked for too much.
+    async fn ask(&self, document: &str, variables: &Value) -> Result<(Value, Duration), Failure> {
+        loop {
+            let mut request = self
+                .client
+                .post(&self.url)
+                .json(&json!({"query": document, "variables": variables}));
+            if let Some(token) = &self.token {
+                request = request.bearer_auth(token);
+            }
+            let began = Instant::now();
+            let body = request.send().await?.bytes().await?;
+            let took = began.elapsed();
+            let mut answer: Value = serde_json::from_slice(&body)?;
+            let Some(errors) = answer.get("errors") else {
+                return Ok((answer["data"].take(), took));
+            };
+            let wait = errors[0]["extensions"]["retryAfterMs"].as_u64();
+            let Some(wait) = wait.filter(|_| errors[0]["extensions"]["code"] == "RATE_LIMITED")
+            else {
+                return Err(format!("the server answers {errors}").into());
+            };
+            tokio::time::sleep(Duration::from_millis(wait)).await;
         }
     }
 
     /// What the documents are asked with: since when, and the run with many steps.
     async fn variables(&self, days: u32) -> Result<Value, Failure> {
-        let found = self.ask(include_str!("begin.graphql"), &json!({})).await?;
+        let (found, _) = self.ask(include_str!("begin.graphql"), &json!({})).await?;
         let run = &found["environment"]["function"]["runs"]["nodes"][0]["runId"];
         let run: RunId = run
             .as_str()
