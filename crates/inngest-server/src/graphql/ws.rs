@@ -17,7 +17,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, SinkExt, StreamExt, stream::SplitSink};
+use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
@@ -193,8 +193,9 @@ async fn run(socket: WebSocket, peer: Peer, _permit: OwnedSemaphorePermit) {
     drop(broken);
 }
 
+/// Writes until the queue or the connection ends, or the reader has taken nothing for so long that it is given up.
 async fn write(
-    mut sink: SplitSink<WebSocket, Message>,
+    mut sink: impl Sink<Message> + Unpin,
     mut queue: mpsc::Receiver<Outgoing>,
     broken: CancellationToken,
 ) {
@@ -511,5 +512,64 @@ impl Operation {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A message to somebody who takes nothing until `wakes`; what was taken, and whether the connection was given up.
+    async fn written_to(wakes: Option<Duration>) -> (Vec<Message>, bool) {
+        let (awake, taken) = (&Notify::new(), &Mutex::new(Vec::new()));
+        let take = |(), message| async move {
+            awake.notified().await;
+            awake.notify_one();
+            taken.lock().unwrap().push(message);
+            Ok::<_, Infallible>(())
+        };
+        let sink = Box::pin(futures_util::sink::unfold((), take));
+        let (outgoing, queue) = mpsc::channel(1);
+        let broken = CancellationToken::new();
+        outgoing
+            .send(Outgoing::Text("news".to_owned()))
+            .await
+            .unwrap();
+        let waking = async {
+            if let Some(wakes) = wakes {
+                tokio::time::sleep(wakes).await;
+                awake.notify_one();
+            }
+            // Nothing more is to be written to somebody who reads.
+            drop(outgoing);
+        };
+        tokio::join!(write(sink, queue, broken.clone()), waking);
+        let taken = taken.lock().unwrap().clone();
+        (taken, broken.is_cancelled())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reader_that_takes_nothing_for_half_a_minute_is_given_up() {
+        let news = Message::Text("news".into());
+        let late = Outgoing::Close(Close::TimedOut).into_message();
+        let Message::Close(Some(frame)) = &late else {
+            panic!("it is the end");
+        };
+        assert_eq!(frame.code, 4408);
+        let before = WRITE_TIME - Duration::from_millis(1);
+        let after = WRITE_TIME + Duration::from_millis(1);
+        for (wakes, taken) in [
+            (Some(before), vec![news.clone()]),
+            (Some(after), vec![news, late]),
+            (None, vec![]),
+        ] {
+            let began = Instant::now();
+            assert_eq!(written_to(wakes).await, (taken, true), "{wakes:?}");
+            assert!(began.elapsed() >= before, "{wakes:?}");
+        }
     }
 }
