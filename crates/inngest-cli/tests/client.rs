@@ -236,6 +236,18 @@ fn apps_functions_events_and_runs_are_handled_from_the_command_line() {
 
     let rerun = server.json(&["runs", "rerun", &run]);
     assert_ne!(rerun[0]["runId"], json!(run));
+    let edited = server.json(&["runs", "rerun", &run, "--data", r#"{"n":2}"#]);
+    let edited = edited[0]["runId"].as_str().unwrap().to_owned();
+    assert_eq!(
+        server.json(&["runs", "get", &edited])["input"],
+        json!({"n": 2})
+    );
+    let steps = server.json(&["runs", "get", &run])["steps"]["nodes"].clone();
+    let step = steps[0]["name"].as_str().unwrap();
+    let from_step = server.json(&["runs", "rerun", &run, "--from-step", step]);
+    assert_ne!(from_step[0]["runId"], json!(run));
+    let unknown = server.ask(&["runs", "rerun", &run, "--from-step", "nothing"]);
+    assert_eq!(code(&unknown), Some(3), "{unknown:?}");
 
     let invoked = server.json(&["functions", "invoke", "shop-good", "--wait"]);
     assert_eq!(
@@ -254,7 +266,7 @@ fn apps_functions_events_and_runs_are_handled_from_the_command_line() {
         "{table}"
     );
     let lines = text(&server.ask(&["runs", "list", "--jsonl"]).stdout);
-    assert_eq!(lines.lines().count(), 4, "{lines}");
+    assert_eq!(lines.lines().count(), 6, "{lines}");
 
     assert_eq!(
         server.json(&["apps", "remove", "shop"])[0]["isArchived"],

@@ -180,10 +180,12 @@ pub(crate) enum RunsVerb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
         rate: Option<u64>,
     },
-    /// Start a run again from its events
+    /// Start a run again: from its events, from other data, or from one of its steps
     Rerun {
         /// Id of the run
         id: String,
+        #[command(flatten)]
+        from: RerunArgs,
         /// Print the changes of the new run until its end
         #[arg(long)]
         wait: bool,
@@ -199,6 +201,23 @@ pub(crate) enum RunsVerb {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// Where a rerun begins, and by which version.
+#[derive(Debug, Parser)]
+pub(crate) struct RerunArgs {
+    /// Begin at this step, by its name or its hashed id; results of the steps before it are kept
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from_step: Option<String>,
+    /// Other arguments of that step, as a JSON list; `@FILE` reads it from a file, `-` from standard input
+    #[arg(long, value_name = "JSON", requires = "from_step")]
+    pub(crate) input: Option<String>,
+    /// Other data of the event, as JSON; `@FILE` reads it from a file, `-` from standard input
+    #[arg(long, value_name = "JSON", conflicts_with = "from_step")]
+    pub(crate) data: Option<String>,
+    /// By the settings that were in force for the run, instead of those of now
+    #[arg(long)]
+    pub(crate) original_version: bool,
 }
 
 /// Events: list, get, send

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{
-    args::{Format, RunFilterArgs, RunsVerb},
+    args::{Format, RerunArgs, RunFilterArgs, RunsVerb},
     ask, bulk,
     connection::Server,
     documents,
@@ -68,6 +68,7 @@ pub(super) const FACTS: &[Column] = &[
 /// A step of it.
 pub(super) const STEPS: &[Column] = &[
     ("STEP", "/name"),
+    ("ID", "/stepId"),
     ("KIND", "/kind"),
     ("STATUS", "/status"),
     ("ATTEMPTS", "/attemptCount"),
@@ -122,8 +123,8 @@ pub(super) async fn run(server: &Server, output: &Output, verb: &RunsVerb) -> Re
             }
             output.list(&runs, CHANGED)
         }
-        RunsVerb::Rerun { id, wait } => {
-            let input = json!({"runId": id});
+        RunsVerb::Rerun { id, from, wait } => {
+            let input = rerun_of(server, id, from).await?;
             let payload = ask::change(server, documents::RERUN_RUN, input).await?;
             started(server, output, &payload["run"], *wait).await
         }
@@ -152,6 +153,43 @@ pub(super) async fn started(
     match run["id"].as_str() {
         Some(id) if wait => watch(server, output, id).await,
         _ => output.list(std::slice::from_ref(run), CHANGED),
+    }
+}
+
+/// What to ask for to start a run again.
+async fn rerun_of(server: &Server, id: &str, args: &RerunArgs) -> Result<Value, Failure> {
+    let mut input = json!({"runId": id});
+    if let Some(wanted) = &args.from_step {
+        let run = get(server, id).await?;
+        let mut step = json!({"stepId": step_of(&run, wanted)?});
+        if let Some(given) = &args.input {
+            step["input"] = ask::value("input", given)?;
+        }
+        input["from"] = json!({"step": step});
+    }
+    if let Some(given) = &args.data {
+        input["from"] = json!({"event": {"data": ask::value("data", given)?}});
+    }
+    if args.original_version {
+        input["functionVersion"] = json!("ORIGINAL");
+    }
+    Ok(input)
+}
+
+/// The hashed id of the step of a run that is called like that, by its id or by its name.
+fn step_of<'a>(run: &'a Value, wanted: &str) -> Result<&'a str, Failure> {
+    let steps = run["steps"]["nodes"].as_array().into_iter().flatten();
+    let text = |step: &'a Value, name: &str| step[name].as_str().unwrap_or_default();
+    let found = steps.filter(|step| [text(step, "stepId"), text(step, "name")].contains(&wanted));
+    let found: Vec<&str> = found.map(|step| text(step, "stepId")).collect();
+    match found.as_slice() {
+        [step] => Ok(step),
+        [] => Err(Failure::not_found("step", wanted)),
+        several => Err(Failure::usage(format!(
+            "{} steps are called `{wanted}`; give the id of one of them: {}",
+            several.len(),
+            several.join(", ")
+        ))),
     }
 }
 
@@ -269,4 +307,20 @@ async fn add_filter(
         variables["appIds"] = json!(ask::app_ids(server, &filter.apps).await?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_is_found_by_its_id_or_by_a_name_that_only_it_has() {
+        let step = |id: &str, name: &str| json!({"stepId": id, "name": name});
+        let run = json!({"steps": {"nodes": [step("a1", "pay"), step("b2", "ship"), step("c3", "ship")]}});
+        let told = |wanted: &str| step_of(&run, wanted).map_err(|failure| failure.exit);
+        assert_eq!(told("pay"), Ok("a1"));
+        assert_eq!(told("c3"), Ok("c3"));
+        assert_eq!(told("ship"), Err(Exit::Usage));
+        assert_eq!(told("none"), Err(Exit::NotFound));
+    }
 }
