@@ -8,7 +8,8 @@ use std::{
 use inngest_core::{
     access::{Actor, Scope},
     app::{Function, FunctionVersion},
-    ids::{AppId, EventId, FunctionId},
+    bulk::{BulkKind, BulkOperation},
+    ids::{AppId, BulkId, EventId, FunctionId, RunId},
     limits,
     page::{Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
@@ -18,6 +19,7 @@ use inngest_state::{FunctionFilter as StoredFunctions, RunFilter};
 use crate::{
     Error,
     apps::Functions,
+    bulk::Bulk,
     lists::{FunctionFilter, bounded},
     runs::Runs,
 };
@@ -83,6 +85,79 @@ impl Runs<'_> {
         Ok(with_zero(functions, counts.await?))
     }
 
+    /// The run of each of these functions that was scheduled last, be it a skipped one; a function without any is left out.
+    pub async fn latest_of_functions(
+        &self,
+        actor: &Actor,
+        functions: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Run>, Error> {
+        let (all, newest) = (RunFilter::default(), Direction::Descending);
+        let request = PageRequest::new(1, None);
+        let pages = self.list_of_functions(actor, &all, functions, newest, &request);
+        let latest = |(function, page): (FunctionId, Page<Run>)| {
+            let run = page.items.into_iter().next()?;
+            Some((function, run))
+        };
+        Ok(pages.await?.into_iter().filter_map(latest).collect())
+    }
+
+    /// The same page of the runs that each of these replays started, newest first; every replay has an entry.
+    ///
+    /// # Errors
+    /// `invalid_cursor`.
+    pub async fn page_of_replays(
+        &self,
+        actor: &Actor,
+        replays: &[BulkId],
+        request: &PageRequest,
+    ) -> Result<HashMap<BulkId, Page<Run>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let store = &self.0.store;
+        let pages = store.list_runs_of_replays(actor.env, replays, request);
+        let pages = pages.await?.into_iter();
+        let shown = pages.map(|(id, page)| (id, page.map(|run| self.0.shown(run))));
+        Ok(with_empty(replays, shown.collect()))
+    }
+
+    /// How many runs each of these replays started.
+    pub async fn count_of_replays(
+        &self,
+        actor: &Actor,
+        replays: &[BulkId],
+    ) -> Result<HashMap<BulkId, Count>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let counts = self.0.store.count_runs_of_replays(actor.env, replays);
+        Ok(with_zero(replays, counts.await?))
+    }
+
+    /// The same page of the runs that repeat each of these runs, newest first; every run has an entry.
+    ///
+    /// # Errors
+    /// `invalid_cursor`.
+    pub async fn page_of_repetitions(
+        &self,
+        actor: &Actor,
+        runs: &[RunId],
+        request: &PageRequest,
+    ) -> Result<HashMap<RunId, Page<Run>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let pages = self.0.store.list_repetitions(actor.env, runs, request);
+        let pages = pages.await?.into_iter();
+        let shown = pages.map(|(id, page)| (id, page.map(|run| self.0.shown(run))));
+        Ok(with_empty(runs, shown.collect()))
+    }
+
+    /// How many runs repeat each of these runs.
+    pub async fn count_repetitions(
+        &self,
+        actor: &Actor,
+        runs: &[RunId],
+    ) -> Result<HashMap<RunId, Count>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let counts = self.0.store.count_repetitions(actor.env, runs);
+        Ok(with_zero(runs, counts.await?))
+    }
+
     /// The same page of the runs that each of these events started, oldest first; every event has an entry.
     ///
     /// # Errors
@@ -143,7 +218,53 @@ impl Runs<'_> {
     }
 }
 
+impl Bulk<'_> {
+    /// The same page of the operations of this kind that are about each of these functions, newest first; every function has an entry.
+    ///
+    /// # Errors
+    /// `invalid_cursor`.
+    pub async fn page_of_functions(
+        &self,
+        actor: &Actor,
+        kind: BulkKind,
+        functions: &[FunctionId],
+        request: &PageRequest,
+    ) -> Result<HashMap<FunctionId, Page<BulkOperation>>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let store = &self.0.store;
+        let pages = store.list_bulk_of_functions(actor.env, kind, functions, request);
+        Ok(with_empty(functions, pages.await?))
+    }
+
+    /// How many operations of this kind are about each of these functions.
+    pub async fn count_of_functions(
+        &self,
+        actor: &Actor,
+        kind: BulkKind,
+        functions: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Count>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let store = &self.0.store;
+        let counts = store.count_bulk_of_functions(actor.env, kind, functions);
+        Ok(with_zero(functions, counts.await?))
+    }
+}
+
 impl Functions<'_> {
+    /// The function that runs when one of these fails: the one that an SDK registers beside it, with `-failure` after its slug, if its
+    /// trigger is the failure of just this function. Functions without one, and archived ones, are left out.
+    pub async fn failure_handlers(
+        &self,
+        actor: &Actor,
+        functions: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Function>, Error> {
+        actor.require(Scope::AppsRead)?;
+        let registry = self.0.registries.get(actor.env).await?;
+        let handler =
+            |id: &FunctionId| Some((*id, registry.failure_handler(*id)?.function.clone()));
+        Ok(functions.iter().filter_map(handler).collect())
+    }
+
     /// [`Functions::page`] for each of several apps; every app has an entry. The apps in the filter are not asked for.
     ///
     /// # Errors

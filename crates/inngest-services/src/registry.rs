@@ -11,6 +11,7 @@ use std::{
 
 use inngest_core::{
     app::Function,
+    event::FUNCTION_FAILED,
     expr::Program,
     function::{
         config::{FunctionConfig, Trigger},
@@ -86,6 +87,37 @@ impl Loaded {
         pause.is_some_and(|pause| pause.new_events == PauseNewEvents::Skip)
     }
 
+    /// Whether a trigger of this number holds for an event whose name fits it. An expression that fails counts as false.
+    fn holds_for(&self, number: usize, body: &serde_json::Value, now_ms: i64) -> bool {
+        match &self.conditions[number] {
+            None => true,
+            Some(None) => false,
+            Some(Some(program)) => {
+                let vars = inngest_core::expr::Vars {
+                    event: Some(body),
+                    incoming: None,
+                    now: Some(now_ms),
+                    ..inngest_core::expr::Vars::default()
+                };
+                program.matches(&vars).unwrap_or(false)
+            }
+        }
+    }
+
+    /// Whether it has a trigger of its own for the failure of the function with this slug, and not for that of others.
+    fn handles_failure_of(&self, slug: &str, now_ms: i64) -> bool {
+        let failure = |slug: &str| serde_json::json!({"name": FUNCTION_FAILED, "data": {"function_id": slug}});
+        let (this, other) = (failure(slug), failure(""));
+        let triggers = self.config.triggers.iter().enumerate();
+        triggers
+            .filter(|(_, trigger)| {
+                matches!(trigger, Trigger::Event { pattern, .. } if pattern == FUNCTION_FAILED)
+            })
+            .any(|(number, _)| {
+                self.holds_for(number, &this, now_ms) && !self.holds_for(number, &other, now_ms)
+            })
+    }
+
     /// Whether a run of it gets no further call for now.
     pub(crate) fn holds(&self, has_started: bool) -> bool {
         let pause = self.function.pause.as_ref();
@@ -152,6 +184,15 @@ impl Registry {
             .or_else(|| name.parse().ok().and_then(|id| self.by_id.get(&id)))
     }
 
+    /// The function of the same app that is registered to run when this one fails.
+    pub(crate) fn failure_handler(&self, id: FunctionId) -> Option<&Arc<Loaded>> {
+        let of = &self.by_id.get(&id)?.function;
+        let handler = self.by_slug.get(&format!("{}-failure", of.slug))?;
+        let now_ms = self.checked_at.load(Ordering::Relaxed);
+        let is_its = handler.function.app == of.app && handler.handles_failure_of(&of.slug, now_ms);
+        is_its.then_some(handler)
+    }
+
     /// The functions with a trigger whose pattern fits this name, whatever its condition, in the order of their slugs.
     pub(crate) fn listening(&self, name: &str) -> Vec<Arc<Loaded>> {
         let mut found: Vec<Arc<Loaded>> = patterns_for(name)
@@ -204,20 +245,7 @@ impl Registry {
             {
                 continue;
             }
-            let holds = match &loaded.conditions[*number] {
-                None => true,
-                Some(None) => false,
-                Some(Some(program)) => {
-                    let vars = inngest_core::expr::Vars {
-                        event: Some(&body),
-                        incoming: None,
-                        now: Some(now_ms),
-                        ..inngest_core::expr::Vars::default()
-                    };
-                    program.matches(&vars).unwrap_or(false)
-                }
-            };
-            if holds {
+            if loaded.holds_for(*number, &body, now_ms) {
                 found.push(loaded.clone());
             }
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{AppId, DEFAULT_ENV, EnvId, FunctionId},
+    ids::{AppId, BulkId, DEFAULT_ENV, EnvId, FunctionId, RunId},
     page::{Direction, PageRequest},
     run::{RunStatus, TriggerKind},
     time::Timestamp,
@@ -260,6 +260,7 @@ async fn lists_read_a_few_pages_whoever_asks() {
     let mut wrong = lists_of_runs(&store, &log).await;
     wrong.extend(other_lists(&store, &log).await);
     wrong.extend(counts(&store, &log).await);
+    wrong.extend(repetitions(&store, &log).await);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -425,6 +426,31 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
         store.function_heads(env, &functions).await.unwrap();
         wrong.extend(complaints(store, log, "names of functions", MOST).await);
     }
+    wrong
+}
+
+/// Of a run that many repeat, and of a replay that started many, a page is read.
+async fn repetitions(store: &Store, log: &Log) -> Vec<String> {
+    let (run, replay) = (ulid::Ulid(7), ulid::Ulid(8));
+    let many = "UPDATE runs SET original_id = '00000000-0000-0000-0000-000000000007', replay_id = '00000000-0000-0000-0000-000000000008' \
+                WHERE status = 3";
+    store.writer().execute_unprepared(many).await.unwrap();
+    let analyze = "ANALYZE runs";
+    store.writer().execute_unprepared(analyze).await.unwrap();
+    let (run, replay) = (RunId::from_raw(run), BulkId::from_raw(replay));
+    let page = rows(PAGE);
+    let mut wrong = Vec::new();
+    let found = store.list_repetitions(DEFAULT_ENV, &[run], &page).await;
+    assert_eq!(found.unwrap()[&run].items.len(), PAGE as usize);
+    wrong.extend(complaints(store, log, "repetitions", MOST).await);
+    let found = store
+        .list_runs_of_replays(DEFAULT_ENV, &[replay], &page)
+        .await;
+    assert_eq!(found.unwrap()[&replay].items.len(), PAGE as usize);
+    wrong.extend(complaints(store, log, "runs of replays", MOST).await);
+    let counts = store.count_repetitions(DEFAULT_ENV, &[run]).await.unwrap();
+    assert_eq!(counts[&run].value, 10_000);
+    wrong.extend(complaints(store, log, "length of repetitions", 45_000).await);
     wrong
 }
 

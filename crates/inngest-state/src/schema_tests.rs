@@ -105,6 +105,7 @@ async fn every_entity_reads_from_its_table() {
         }
         read!(
             app,
+            bulk_function,
             bulk_operation,
             environment,
             event,

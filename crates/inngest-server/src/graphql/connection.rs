@@ -15,7 +15,10 @@ use inngest_services::Scan;
 use crate::graphql::{
     error::{bad_cursor, bad_input},
     listed::{Listed, Total},
-    parents::{EventRunCountOf, FunctionCountOf, FunctionRunCountOf, VersionCountOf},
+    parents::{
+        BulkCountOf, EventRunCountOf, FunctionCountOf, FunctionRunCountOf, RepetitionCountOf,
+        ReplayRunCountOf, VersionCountOf,
+    },
     related::answer,
     scalars::DateTime,
 };
@@ -100,6 +103,12 @@ pub(crate) enum Length {
     VersionsOf(VersionCountOf),
     /// Of the runs of an event.
     EventRuns(EventRunCountOf),
+    /// Of the runs that a replay started.
+    ReplayRuns(ReplayRunCountOf),
+    /// Of the runs that repeat a run.
+    Repetitions(RepetitionCountOf),
+    /// Of the operations that are about a function.
+    BulkOf(BulkCountOf),
 }
 
 impl Length {
@@ -115,6 +124,9 @@ impl Length {
             Self::FunctionRuns(key) => answer(ctx, key.clone()).await?,
             Self::VersionsOf(key) => answer(ctx, *key).await?,
             Self::EventRuns(key) => answer(ctx, *key).await?,
+            Self::ReplayRuns(key) => answer(ctx, *key).await?,
+            Self::Repetitions(key) => answer(ctx, *key).await?,
+            Self::BulkOf(key) => answer(ctx, *key).await?,
         };
         Ok(counted.into())
     }

@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 
 use inngest_core::{
     app::{Function, FunctionVersion},
-    ids::{AppId, EventId, FunctionId},
+    bulk::{BulkKind, BulkOperation},
+    ids::{AppId, BulkId, EventId, FunctionId, RunId},
     page::{Count, Page, PageRequest},
     run::Run,
 };
@@ -71,6 +72,34 @@ impl EventRunsOf {
 /// How many runs an event started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EventRunCountOf(pub(crate) EventId);
+
+/// A page of the operations of a kind that are about a function.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct BulkOf(
+    pub(crate) FunctionId,
+    pub(crate) BulkKind,
+    pub(crate) PageRequest,
+);
+
+/// How many operations of a kind are about a function.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BulkCountOf(pub(crate) FunctionId, pub(crate) BulkKind);
+
+/// A page of the runs that a replay started.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ReplayRunsOf(pub(crate) BulkId, pub(crate) PageRequest);
+
+/// How many runs a replay started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ReplayRunCountOf(pub(crate) BulkId);
+
+/// A page of the runs that repeat a run.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RepetitionsOf(pub(crate) RunId, pub(crate) PageRequest);
+
+/// How many runs repeat a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RepetitionCountOf(pub(crate) RunId);
 
 /// Reads each list once for all its parents.
 async fn read_each<K, L, P, T, F>(
@@ -217,6 +246,89 @@ impl Loader<EventRunCountOf> for Batches {
         let (services, actor) = (&self.0.services, &self.0.actor);
         let read = |(), ids: Vec<EventId>| async move {
             services.runs().count_of_events(actor, &ids).await
+        };
+        read_each(keys, |key| ((), key.0), read).await
+    }
+}
+
+impl Loader<BulkOf> for Batches {
+    type Value = Outcome<Page<BulkOperation>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[BulkOf]) -> Read<BulkOf, Page<BulkOperation>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &BulkOf| ((key.1, key.2.clone()), key.0);
+        let read = |(kind, request), ids: Vec<FunctionId>| async move {
+            let bulk = services.bulk();
+            bulk.page_of_functions(actor, kind, &ids, &request).await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<BulkCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[BulkCountOf]) -> Read<BulkCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |kind, ids: Vec<FunctionId>| async move {
+            services.bulk().count_of_functions(actor, kind, &ids).await
+        };
+        read_each(keys, |key| (key.1, key.0), read).await
+    }
+}
+
+impl Loader<ReplayRunsOf> for Batches {
+    type Value = Outcome<Page<Run>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[ReplayRunsOf]) -> Read<ReplayRunsOf, Page<Run>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &ReplayRunsOf| (key.1.clone(), key.0);
+        let read = |request, ids: Vec<BulkId>| async move {
+            services.runs().page_of_replays(actor, &ids, &request).await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<ReplayRunCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[ReplayRunCountOf]) -> Read<ReplayRunCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |(), ids: Vec<BulkId>| async move {
+            services.runs().count_of_replays(actor, &ids).await
+        };
+        read_each(keys, |key| ((), key.0), read).await
+    }
+}
+
+impl Loader<RepetitionsOf> for Batches {
+    type Value = Outcome<Page<Run>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[RepetitionsOf]) -> Read<RepetitionsOf, Page<Run>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &RepetitionsOf| (key.1.clone(), key.0);
+        let read = |request, ids: Vec<RunId>| async move {
+            let runs = services.runs();
+            runs.page_of_repetitions(actor, &ids, &request).await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<RepetitionCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[RepetitionCountOf]) -> Read<RepetitionCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |(), ids: Vec<RunId>| async move {
+            services.runs().count_repetitions(actor, &ids).await
         };
         read_each(keys, |key| ((), key.0), read).await
     }

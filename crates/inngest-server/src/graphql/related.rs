@@ -47,6 +47,14 @@ where
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FirstRunOf(pub(crate) EventId);
 
+/// The run of a function that was scheduled last.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LatestRunOf(pub(crate) FunctionId);
+
+/// The function that runs when a function fails.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FailureHandlerOf(pub(crate) FunctionId);
+
 /// How many runs in each state an event started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct StatusesOf(pub(crate) EventId);
@@ -142,6 +150,35 @@ impl Loader<FirstRunOf> for Batches {
         let runs = self.0.services.runs();
         let found = runs.first_of_events(&self.0.actor, &ids).await?.into_iter();
         Ok(found.map(|(id, run)| (FirstRunOf(id), run)).collect())
+    }
+}
+
+impl Loader<LatestRunOf> for Batches {
+    type Value = Run;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[LatestRunOf]) -> Result<HashMap<LatestRunOf, Run>, Self::Error> {
+        let ids: Vec<FunctionId> = keys.iter().map(|key| key.0).collect();
+        let runs = self.0.services.runs();
+        let found = runs.latest_of_functions(&self.0.actor, &ids).await?;
+        let found = found.into_iter();
+        Ok(found.map(|(id, run)| (LatestRunOf(id), run)).collect())
+    }
+}
+
+impl Loader<FailureHandlerOf> for Batches {
+    type Value = Function;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[FailureHandlerOf],
+    ) -> Result<HashMap<FailureHandlerOf, Function>, Self::Error> {
+        let ids: Vec<FunctionId> = keys.iter().map(|key| key.0).collect();
+        let functions = self.0.services.functions();
+        let found = functions.failure_handlers(&self.0.actor, &ids).await?;
+        let found = found.into_iter();
+        Ok(found.map(|(id, it)| (FailureHandlerOf(id), it)).collect())
     }
 }
 

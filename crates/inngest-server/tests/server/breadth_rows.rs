@@ -57,8 +57,8 @@ fn function(number: u64) -> (AppId, FunctionId) {
 }
 
 /// Apps with one function each.
-async fn register(server: &Server) {
-    for number in 0..ROWS {
+async fn register(server: &Server, rows: u64) {
+    for number in 0..rows {
         let url = format!("http://localhost:3000/{number}");
         let (app, slug) = (app_name(number), slug(number));
         let call = format!("{url}?fnId={slug}&stepId=step");
@@ -282,8 +282,13 @@ async fn store_operations(server: &Server, number: u64) {
 
 /// Fills the server.
 pub(crate) async fn fill(server: &Server) {
-    register(server).await;
-    for number in 0..ROWS {
+    fill_some(server, ROWS).await;
+}
+
+/// The same with fewer of everything.
+pub(crate) async fn fill_some(server: &Server, rows: u64) {
+    register(server, rows).await;
+    for number in 0..rows {
         store_runs(server, number).await;
         store_operations(server, number).await;
     }

@@ -20,6 +20,7 @@ mod metrics;
 mod objects;
 mod pauses;
 mod permissions;
+mod relations;
 mod rest;
 mod rest_api;
 mod rest_bulk;

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod app;
+pub(crate) mod bulk_function;
 pub(crate) mod bulk_operation;
 pub(crate) mod environment;
 pub(crate) mod event;

@@ -1,8 +1,10 @@
 //! Lists of operations on many runs.
 
+use std::collections::{HashMap, HashSet};
+
 use inngest_core::{
     bulk::{BulkKind, BulkOperation, BulkStatus},
-    ids::{EnvId, FunctionId},
+    ids::{BulkId, EnvId, FunctionId},
     page::{Count, Direction, Key, Order, Page, PageRequest},
     time::Timestamp,
 };
@@ -11,8 +13,15 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
-use super::keyset::{Keyset, Kind, count};
-use crate::{Error, Store, entity::bulk_operation, rows::first_id};
+use super::{
+    each::{Parents, count_each},
+    keyset::{Keyset, Kind, count},
+};
+use crate::{
+    Error, Store,
+    entity::{bulk_function, bulk_operation},
+    rows::{first_id, ulid_of},
+};
 
 /// Which operations to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +67,13 @@ const KEYSET: Keyset<bulk_operation::Entity> = Keyset {
     keys: |row| vec![Key::Id(row.id.as_u128())],
 };
 
+/// Those of one function, newest first, served by the primary key.
+const OF_FUNCTION: Keyset<bulk_function::Entity> = Keyset {
+    order: KEYSET.order,
+    columns: &[(bulk_function::Column::OperationId, Kind::Id)],
+    keys: |row| vec![Key::Id(row.operation_id.as_u128())],
+};
+
 impl Store {
     /// One page of operations on many runs, newest first.
     ///
@@ -84,6 +100,91 @@ impl Store {
     pub async fn count_bulk(&self, env: EnvId, filter: &BulkFilter) -> Result<Count, Error> {
         count(self.reader(), "bulk_operations", select(env, filter)).await
     }
+}
+
+impl Store {
+    /// The same page of the operations of this kind about each of these functions, newest first: two statements, and one more to look
+    /// back. A function without any is left out.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for a cursor of another list.
+    pub async fn list_bulk_of_functions(
+        &self,
+        env: EnvId,
+        kind: BulkKind,
+        functions: &[FunctionId],
+        request: &PageRequest,
+    ) -> Result<HashMap<FunctionId, Page<BulkOperation>>, Error> {
+        let (conn, parents) = (self.reader(), of_functions(functions));
+        let pages =
+            OF_FUNCTION.read_each(conn, "bulk_functions", about(env, kind), &parents, request);
+        let pages = pages.await?;
+        let id = |row: &bulk_function::Model| BulkId::from_raw(ulid_of(row.operation_id));
+        let wanted: HashSet<BulkId> = pages
+            .values()
+            .flat_map(|page| page.items.iter().map(id))
+            .collect();
+        let wanted: Vec<BulkId> = wanted.into_iter().collect();
+        let mut known: HashMap<BulkId, BulkOperation> = HashMap::new();
+        if !wanted.is_empty() {
+            let found = self.find_bulks(env, kind, &wanted).await?;
+            known.extend(found.into_iter().map(|operation| (operation.id, operation)));
+        }
+        let shown = |page: Page<bulk_function::Model>| {
+            let rows = page.items.iter().zip(page.cursors);
+            // One that was let go of between the statements is gone.
+            let (items, cursors) = rows
+                .filter_map(|(row, cursor)| Some((known.get(&id(row))?.clone(), cursor)))
+                .unzip();
+            Page {
+                items,
+                cursors,
+                has_next: page.has_next,
+                has_previous: page.has_previous,
+            }
+        };
+        let pages = pages.into_iter();
+        Ok(pages
+            .map(|(function, page)| (FunctionId::from_raw(function), shown(page)))
+            .collect())
+    }
+
+    /// How many operations of this kind are about each of these functions.
+    pub async fn count_bulk_of_functions(
+        &self,
+        env: EnvId,
+        kind: BulkKind,
+        functions: &[FunctionId],
+    ) -> Result<HashMap<FunctionId, Count>, Error> {
+        let (conn, parents) = (self.reader(), of_functions(functions));
+        let counts = count_each(conn, "bulk_functions", about(env, kind), parents);
+        let counts = counts.await?.into_iter();
+        Ok(counts
+            .map(|(function, count)| (FunctionId::from_raw(function), count))
+            .collect())
+    }
+}
+
+fn of_functions(functions: &[FunctionId]) -> Parents<bulk_function::Entity> {
+    let ids = functions.iter().map(|id| id.raw());
+    let column = &[bulk_function::Column::FunctionId];
+    Parents::new(column, ids, |row: &bulk_function::Model| row.function_id)
+}
+
+/// Which operations of an environment are about which functions.
+fn about(env: EnvId, kind: BulkKind) -> Select<bulk_function::Entity> {
+    use bulk_operation::Column;
+    let operation = Query::select()
+        .expr(Expr::val(1))
+        .from(bulk_operation::Entity)
+        .and_where(
+            Expr::col((bulk_operation::Entity, Column::Id))
+                .equals((bulk_function::Entity, bulk_function::Column::OperationId)),
+        )
+        .and_where(Column::EnvId.eq(env.raw()))
+        .and_where(Column::Kind.eq(kind.code()))
+        .to_owned();
+    bulk_function::Entity::find().filter(Expr::exists(operation))
 }
 
 fn select(env: EnvId, filter: &BulkFilter) -> Select<bulk_operation::Entity> {

@@ -1,10 +1,10 @@
-//! The lists of several parents at once: runs of functions and of events, functions of apps, versions of functions.
+//! The lists of several parents at once: runs of functions, events, replays and other runs, functions of apps, versions of functions.
 
 use std::collections::HashMap;
 
 use inngest_core::{
     app::{Function, FunctionVersion},
-    ids::{AppId, EnvId, EventId, FunctionId},
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, RunId},
     page::{Count, Direction, Key, Order, Page, PageRequest},
     run::{Run, RunStatus},
 };
@@ -23,7 +23,7 @@ use crate::{
     Error, Store,
     entity::{function, function_version, run},
     history::version_of,
-    rows::{event_uuid, ulid_of},
+    rows::{event_uuid, run_uuid, ulid_of, uuid_of},
 };
 
 /// Runs of one event, oldest first. There are few of each, so they are sorted when they have been found by `runs_by_event`.
@@ -61,6 +61,22 @@ fn of_events(events: &[EventId]) -> Parents<run::Entity> {
     })
 }
 
+/// The runs that replays started, by `runs_replayed`.
+fn of_replays(replays: &[BulkId]) -> Parents<run::Entity> {
+    let ids = replays.iter().map(|id| uuid_of(id.raw()));
+    Parents::new(&[run::Column::ReplayId], ids, |row: &run::Model| {
+        row.replay_id.unwrap_or_default()
+    })
+}
+
+/// The runs that repeat others, by `runs_repeated`.
+fn of_originals(runs: &[RunId]) -> Parents<run::Entity> {
+    let ids = runs.iter().copied().map(run_uuid);
+    Parents::new(&[run::Column::OriginalId], ids, |row: &run::Model| {
+        row.original_id.unwrap_or_default()
+    })
+}
+
 fn of_apps(apps: &[AppId]) -> Parents<function::Entity> {
     let ids = apps.iter().map(|id| id.raw());
     Parents::new(&[function::Column::AppId], ids, |row: &function::Model| {
@@ -84,6 +100,14 @@ fn all_versions(env: EnvId) -> Select<function_version::Entity> {
 
 fn event_id(raw: Uuid) -> EventId {
     EventId::from_raw(ulid_of(raw))
+}
+
+fn replay_id(raw: Uuid) -> BulkId {
+    BulkId::from_raw(ulid_of(raw))
+}
+
+fn run_id(raw: Uuid) -> RunId {
+    RunId::from_raw(ulid_of(raw))
 }
 
 /// The same pages, with their rows read and under the ids of their parents.
@@ -164,6 +188,56 @@ impl Store {
     ) -> Result<HashMap<EventId, Count>, Error> {
         let counts = count_each(self.reader(), "runs", runs_of(env), of_events(events));
         Ok(counted(counts.await?, event_id))
+    }
+
+    /// The same page of the runs that each of these replays started, newest first. A replay without any is left out.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for a cursor of another list.
+    pub async fn list_runs_of_replays(
+        &self,
+        env: EnvId,
+        replays: &[BulkId],
+        request: &PageRequest,
+    ) -> Result<HashMap<BulkId, Page<Run>>, Error> {
+        let (list, parents) = (runs::keyset(Direction::Descending), of_replays(replays));
+        let pages = list.read_each(self.reader(), "runs", runs_of(env), &parents, request);
+        read(pages.await?, replay_id, Run::try_from)
+    }
+
+    /// How many runs each of these replays started.
+    pub async fn count_runs_of_replays(
+        &self,
+        env: EnvId,
+        replays: &[BulkId],
+    ) -> Result<HashMap<BulkId, Count>, Error> {
+        let counts = count_each(self.reader(), "runs", runs_of(env), of_replays(replays));
+        Ok(counted(counts.await?, replay_id))
+    }
+
+    /// The same page of the runs that repeat each of these runs, newest first. A run that none repeats is left out.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for a cursor of another list.
+    pub async fn list_repetitions(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+        request: &PageRequest,
+    ) -> Result<HashMap<RunId, Page<Run>>, Error> {
+        let (list, parents) = (runs::keyset(Direction::Descending), of_originals(runs));
+        let pages = list.read_each(self.reader(), "runs", runs_of(env), &parents, request);
+        read(pages.await?, run_id, Run::try_from)
+    }
+
+    /// How many runs repeat each of these runs.
+    pub async fn count_repetitions(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<HashMap<RunId, Count>, Error> {
+        let counts = count_each(self.reader(), "runs", runs_of(env), of_originals(runs));
+        Ok(counted(counts.await?, run_id))
     }
 
     /// How many runs in each state these events started. What there is none of is left out.

@@ -14,7 +14,7 @@ use inngest_services::{BulkFilter, BulkRequest, Preview};
 
 use crate::graphql::{
     asking::asking,
-    connection::{Counted, Length, Page, TotalCount},
+    connection::{self, Counted, Length, Page, RunPage, TotalCount},
     error::failed,
     ids::{self, CancellationId, GlobalId, ReplayId},
     listed::{BulkList, Total},
@@ -26,6 +26,7 @@ use crate::graphql::{
         run::RunObject,
         run_parts::{RunStatusCounts, RunStatusEnum},
     },
+    parents::{ReplayRunCountOf, ReplayRunsOf},
     related::answer,
     scalars::{CelExpression, DateTime, Long},
 };
@@ -247,6 +248,24 @@ impl ReplayObject {
     /// Pace of starting runs.
     async fn rate_per_second(&self) -> Option<i32> {
         self.0.rate.and_then(|rate| i32::try_from(rate).ok())
+    }
+
+    /// Runs it started, newest first. Environment.runs has those that a filter with its id lets through.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<RunObject, RunPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        let found = answer(ctx, ReplayRunsOf(self.0.id, request)).await?;
+        let length = Length::ReplayRuns(ReplayRunCountOf(self.0.id));
+        Ok(Page::of(found, RunPage::nested(length), RunObject))
     }
 
     /// Who started it.

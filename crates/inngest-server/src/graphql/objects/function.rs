@@ -4,6 +4,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject, Union};
 
 use inngest_core::{
     app::Function,
+    bulk::BulkKind,
     cron::Schedule,
     function::config::{self, FunctionConfig},
     ids::FunctionId,
@@ -20,6 +21,7 @@ use crate::graphql::{
     loaders::{BacklogOf, VersionOf, load},
     objects::{
         app::AppObject,
+        bulk::{CancellationObject, ReplayObject},
         environment::{EnvironmentObject, list_runs_of},
         filter::{RunFilter, RunOrder},
         function_config::FunctionConfigObject,
@@ -29,8 +31,8 @@ use crate::graphql::{
         queue::FunctionBacklog,
         run::RunObject,
     },
-    parents::{VersionCountOf, VersionsOf},
-    related::answer,
+    parents::{BulkCountOf, BulkOf, VersionCountOf, VersionsOf},
+    related::{FailureHandlerOf, LatestRunOf, answer},
     scalars::{CelExpression, DateTime, DurationString, UuidText},
 };
 
@@ -180,6 +182,13 @@ impl FunctionObject {
         self.0.archived_at.map(DateTime)
     }
 
+    /// Function that runs when this one fails: the one that its SDK has registered for that.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn failure_handler(&self, ctx: &Context<'_>) -> Option<Result<FunctionObject, Error>> {
+        let found = load(ctx, FailureHandlerOf(self.0.id)).await.transpose();
+        found.map(|found| found.map(FunctionObject))
+    }
+
     /// First registration.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.created_at)
@@ -197,6 +206,57 @@ impl FunctionObject {
             .await
             .transpose()
             .map(|found| found.map(FunctionBacklog))
+    }
+
+    /// Bulk cancellations that target this function, newest first. Those that have ended are kept as long as they are among the newest 1,000 bulk
+    /// operations of the environment.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn cancellations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<CancellationObject, Counted>, Error> {
+        let (kind, request) = (
+            BulkKind::Cancellation,
+            connection::request(ctx, first, after, last, before)?,
+        );
+        let found = answer(ctx, BulkOf(self.0.id, kind, request)).await?;
+        let extra = Counted(Length::BulkOf(BulkCountOf(self.0.id, kind)));
+        Ok(Page::of(found, extra, CancellationObject))
+    }
+
+    /// Replays of this function, newest first. Those that have ended are kept as long as they are among the newest 1,000 bulk
+    /// operations of the environment.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn replays(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<ReplayObject, Counted>, Error> {
+        let (kind, request) = (
+            BulkKind::Replay,
+            connection::request(ctx, first, after, last, before)?,
+        );
+        let found = answer(ctx, BulkOf(self.0.id, kind, request)).await?;
+        let extra = Counted(Length::BulkOf(BulkCountOf(self.0.id, kind)));
+        Ok(Page::of(found, extra, ReplayObject))
+    }
+
+    /// Most recently queued run, also when it was skipped.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn latest_run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
+        let found = load(ctx, LatestRunOf(self.0.id)).await.transpose();
+        found.map(|found| found.map(RunObject))
     }
 
     /// Aggregates over time.

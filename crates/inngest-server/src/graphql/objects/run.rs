@@ -6,14 +6,16 @@ use async_graphql::{Context, Error, ID, Object};
 
 use inngest_core::{
     ids::RunId,
-    run::{Run, RunStatus},
+    json::Json,
+    run::{Run, RunStatus, StepKind},
     wait::parse_correlation,
+    wire::finish,
 };
 use inngest_services::{Error as ServiceError, Reason};
 
 use crate::graphql::{
     asking::asking,
-    connection::{self, Counted, EventPage, Page},
+    connection::{self, Counted, EventPage, Length, Page, RunPage},
     error::{bad_input, failed},
     ids::GlobalId,
     loaders::{AttemptsOf, ReasonsOf, StepsOf, VersionOf, load, load_many},
@@ -23,7 +25,7 @@ use crate::graphql::{
         environment::EnvironmentObject,
         event::EventObject,
         failure::ExecutionError,
-        function::FunctionObject,
+        function::{FunctionObject, read_config},
         function_version::FunctionVersionObject,
         run_parts::{
             RunActivity, RunCancel, RunReason, RunSkip, RunStatusEnum, RunTrigger, StepStatusCounts,
@@ -32,6 +34,8 @@ use crate::graphql::{
         trace::{self, TraceObject},
         wait::{self, WaitObject},
     },
+    parents::{RepetitionCountOf, RepetitionsOf},
+    related::{FirstRunOf, answer},
     scalars::{DateTime, JsonScalar, Long, Milliseconds, UlidText},
 };
 
@@ -270,6 +274,19 @@ impl RunObject {
         Ok(next.map_or(0, |number| i32::try_from(number).unwrap_or(i32::MAX)))
     }
 
+    /// Attempts allowed, first one included, of each step and of the function body: by the version in force as long as it has not ended,
+    /// then by the version it was started with; null when that is one of the old ones that are not kept.
+    async fn max_attempts(&self, ctx: &Context<'_>) -> Option<Result<i32, Error>> {
+        max_attempts(ctx, &self.0).await
+    }
+
+    /// Size of the stored results of its steps.
+    async fn state_size_bytes(&self, ctx: &Context<'_>) -> Result<Long, Error> {
+        let steps = load(ctx, StepsOf(self.0.id)).await?.unwrap_or_default();
+        let sizes = steps.iter().filter_map(|step| step.memo.as_ref());
+        Ok(Long(sizes.map(|memo| memo.len() as u64).sum()))
+    }
+
     /// Steps in the order they were found.
     #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn steps(
@@ -338,6 +355,54 @@ impl RunObject {
         bulk::find_replay(ctx, self.0.replay?).await
     }
 
+    /// Runs that repeat it, newest first, those of replays too. Repetitions of a repetition repeat the first run.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn reruns(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<RunObject, RunPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        let found = answer(ctx, RepetitionsOf(self.0.id, request)).await?;
+        let length = Length::Repetitions(RepetitionCountOf(self.0.id));
+        Ok(Page::of(found, RunPage::nested(length), RunObject))
+    }
+
+    /// Runs started by its invoke steps, in the order of these.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn invoked_runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<RunObject, RunPage>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        let steps = load(ctx, StepsOf(self.0.id)).await?.unwrap_or_default();
+        let invoking = steps.iter().filter(|step| step.kind == StepKind::Invoke);
+        let keys: Vec<FirstRunOf> = invoking
+            .map(|step| FirstRunOf(finish::invocation_id(step.run, &step.step)))
+            .collect();
+        let mut found = load_many(ctx, keys.clone()).await?;
+        let runs: Vec<Run> = keys.iter().filter_map(|key| found.remove(key)).collect();
+        connection::cut(
+            runs,
+            "run.invoked",
+            &request,
+            |run| run.id.to_string(),
+            |length| RunPage::nested(Length::Known(length)),
+            RunObject,
+        )
+    }
+
     /// The run it repeats.
     #[graphql(complexity = "10 + child_complexity")]
     async fn rerun_of(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
@@ -347,6 +412,22 @@ impl RunObject {
 
 pub(crate) fn millis(duration: std::time::Duration) -> Milliseconds {
     Milliseconds(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How many attempts each call of a run gets; none when its version of the function is not kept.
+pub(crate) async fn max_attempts(ctx: &Context<'_>, run: &Run) -> Option<Result<i32, Error>> {
+    let config = if run.status.is_ended() {
+        let version = load(ctx, VersionOf(run.function, run.function_version)).await;
+        version.map(|version| version.map(|version| version.config))
+    } else {
+        let function = load(ctx, run.function).await;
+        function.map(|function| function.map(|function| function.config))
+    };
+    let read = |config: Json| {
+        let config = read_config(ctx, run.function, &config)?;
+        Ok(i32::try_from(config.max_attempts()).unwrap_or(i32::MAX))
+    };
+    config.transpose().map(|config| config.and_then(read))
 }
 
 /// Why an unfinished run is where it is; none after its end.
