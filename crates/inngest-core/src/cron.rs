@@ -118,6 +118,11 @@ impl Schedule {
         })
     }
 
+    /// The name of its time zone, as the time zone database has it.
+    pub fn zone_name(&self) -> &'static str {
+        self.zone.name()
+    }
+
     /// The first due time later than `after_ms`; both in ms since the epoch. Always a whole minute. `None` when there is none within
     /// five years, or when `after_ms` is outside the calendar.
     pub fn next_after(&self, after_ms: i64) -> Option<i64> {

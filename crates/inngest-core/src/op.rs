@@ -1,6 +1,6 @@
 //! What an app can ask for in a reply.
 
-use crate::{ids::StepId, json::Json};
+use crate::{ids::StepId, json::Json, run::StepTold};
 
 /// One reported op. Parsing and its limits are in `wire::reply`.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Op {
     pub timing: Option<OpTiming>,
     /// What the SDK calls code of this sort, for example `step.sendEvent`: `opts.type`, where it is there.
     pub sort: Option<String>,
+    /// What else the app says of the step.
+    pub told: StepTold,
     /// `opts.parallelMode` is `race`: discovery must not wait for the rest of the group.
     pub is_race: bool,
 }

@@ -165,8 +165,15 @@ fn steps_of(ops: &[Op], has_ended: impl Fn(&StepId) -> bool) -> Vec<Effect> {
                 memo,
                 timing: op.timing,
             };
-            let step = op.step.clone();
-            Some([Some(end), sort.map(|sort| Effect::Sort { step, sort })])
+            let sort = sort.map(|sort| Effect::Sort {
+                step: op.step.clone(),
+                sort,
+            });
+            let told = (!op.told.is_empty()).then(|| Effect::Tell {
+                step: op.step.clone(),
+                told: op.told.clone(),
+            });
+            Some([Some(end), sort, told])
         })
         .flatten()
         .flatten()

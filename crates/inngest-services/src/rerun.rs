@@ -281,6 +281,7 @@ impl Engine {
                 position: u32::try_from(position).ok(),
                 memo: kept.memo.clone(),
                 details: kept.details.clone(),
+                told: kept.told.clone(),
                 ended_by: kept.ended_by,
                 queued_at: kept.queued_at,
                 started_at: kept.started_at,

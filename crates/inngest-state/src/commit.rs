@@ -7,7 +7,7 @@ use inngest_core::{
     ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
     json::Json,
-    run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus},
+    run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
     trace_context::TraceParent,
     wait::Wait,
@@ -117,6 +117,8 @@ pub struct StepChange {
     pub memo: Option<Json>,
     /// What it asks for; stored with its first change, and kept.
     pub details: Option<StepDetails>,
+    /// What else the app said of it; stored and kept like that.
+    pub told: StepTold,
     /// The event that has ended it.
     pub ended_by: Option<EventId>,
     /// When it was first reported.

@@ -6,7 +6,9 @@ use inngest_core::{
     ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::{JobKind, Work},
     json::Json,
-    run::{Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus},
+    run::{
+        Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus, StepTold,
+    },
     time::Timestamp,
     wait::{Wait, WaitKind},
 };
@@ -206,10 +208,11 @@ impl TryFrom<step::Model> for StepRecord {
             .map(|position| count("steps", id, "position", position))
             .transpose()?;
         let kind = StepKind::from_code(row.kind).ok_or_else(|| bad("steps", id, "kind"))?;
-        let details = row
-            .details
-            .as_deref()
-            .and_then(|bytes| details::from_bytes(kind, bytes));
+        let (details, told) = match &row.details {
+            Some(bytes) => details::from_bytes(kind, bytes),
+            None => (None, StepTold::default()),
+        };
+        let group = row.step_group.and_then(|group| u32::try_from(group).ok());
         Ok(Self {
             run: RunId::from_raw(ulid_of(id)),
             step: StepId::parse(&row.step_id).map_err(|_| bad("steps", id, "step_id"))?,
@@ -220,6 +223,8 @@ impl TryFrom<step::Model> for StepRecord {
             position,
             failed_attempts: 0,
             details,
+            told,
+            group,
             ended_by: row.event_id.map(|id| EventId::from_raw(ulid_of(id))),
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),

@@ -10,7 +10,7 @@ use inngest_core::{
     },
     job::{JobKind, Work},
     json::Json,
-    run::{RunStatus, StepKind, StepStatus},
+    run::{RunStatus, StepKind, StepStatus, StepTold},
     time::Timestamp,
     wait::{Condition, Wait, WaitKind},
 };
@@ -184,6 +184,7 @@ pub(crate) fn open_step(number: u64, name: &str) -> StepChange {
         position: None,
         memo: None,
         details: None,
+        told: StepTold::default(),
         ended_by: None,
         queued_at: NOW,
         started_at: None,

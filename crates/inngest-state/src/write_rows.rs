@@ -314,7 +314,7 @@ pub(crate) async fn store_steps(
             ms(step.queued_at),
             optional_ms(step.started_at),
             optional_ms(step.ended_at),
-            Value::from(step.details.as_ref().map(details::to_bytes)),
+            Value::from(details::to_bytes(step.details.as_ref(), &step.told)),
             step.ended_by.map(event_uuid).into(),
         ]
     };

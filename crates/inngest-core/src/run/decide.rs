@@ -9,7 +9,7 @@ use crate::{
     json::Json,
     op::{FetchRequest, OpTiming, StepError},
     run::{
-        RunLimits, StepKind, StepStatus,
+        RunLimits, StepKind, StepStatus, StepTold,
         draft::{Draft, step_not_found},
         progress::Progress,
         reply::{Failure, FailureClass, Reply, RetryHint},
@@ -85,6 +85,8 @@ pub enum Effect {
     },
     /// What the SDK calls the code of a step that was opened or ended just before.
     Sort { step: StepId, sort: String },
+    /// What else the app says of a step that was opened or ended just before.
+    Tell { step: StepId, told: StepTold },
     /// Call the app to find what comes next.
     Discover,
     /// Call the app for this planned step.
@@ -279,7 +281,11 @@ fn after_failure(call: &CallInfo, failure: Failure, now: Timestamp) -> Decision 
         attempt: call.attempt,
         class: failure.class,
         code: failure.code,
-        error: failure.error.clone(),
+        // What the headers forbid stands with the attempt as well.
+        error: StepError {
+            no_retry: hint.no_retry,
+            ..failure.error.clone()
+        },
         next_at,
     }];
     let fate = match next_at {

@@ -73,6 +73,7 @@ pub(super) fn apply(run: &Progress, work: WorkId, decision: &Decision) -> Option
                 begin(&mut run, format!("step:{step}"), JobKind::Fetch, Some(step));
             }
             Effect::Sort { .. }
+            | Effect::Tell { .. }
             | Effect::Started
             | Effect::FinishBy { .. }
             | Effect::FailedAttempt { .. } => {}
@@ -275,6 +276,7 @@ fn ops() -> impl Strategy<Value = Op> {
         kind,
         timing: None,
         sort,
+        told: crate::run::StepTold::default(),
         is_race,
     })
 }

@@ -1,6 +1,7 @@
 //! What holds for a run as a whole: parallel steps, discoveries, and the ends of waits.
 
 use super::{tests::*, *};
+use crate::run::CodeId;
 
 #[test]
 fn steps_found_together_are_a_group_that_is_planned() {
@@ -353,6 +354,46 @@ fn what_an_sdk_calls_code_is_kept_with_the_first_report_of_the_step() {
         (
             &new,
             sorted(op("a", error())),
+            "failed a #0 step_error +10s; again +10s #1",
+        ),
+    ] {
+        assert_eq!(decided(run, &discovery(run), vec![op]), expected);
+    }
+}
+
+#[test]
+fn what_an_app_says_of_a_step_is_kept_with_the_first_report_whatever_the_step_does() {
+    let named = |op: Op| Op {
+        told: StepTold {
+            code_id: Some(CodeId {
+                id: "charge".to_owned(),
+                index: None,
+            }),
+            input: None,
+        },
+        ..op
+    };
+    let (new, open) = (new_run(2), with_open(new_run(2), "a", StepKind::Run, None));
+    let error = StepError::new("Error", "boom");
+    for (run, op, expected) in [
+        (
+            &new,
+            named(planned("a")),
+            "open a Run; run a; a is `charge` in code",
+        ),
+        (
+            &new,
+            named(sleep("a", "1h")),
+            "open a Sleep; wake a +3600s; a is `charge` in code",
+        ),
+        (
+            &open,
+            named(ran("a")),
+            "end a Run Completed data 1; discover",
+        ),
+        (
+            &new,
+            named(op("a", OpKind::StepError { error })),
             "failed a #0 step_error +10s; again +10s #1",
         ),
     ] {

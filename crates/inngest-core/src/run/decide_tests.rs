@@ -128,6 +128,7 @@ pub(super) fn op(name: &str, kind: OpKind) -> Op {
         kind,
         timing: None,
         sort: None,
+        told: crate::run::StepTold::default(),
         is_race: false,
     }
 }
@@ -210,6 +211,10 @@ fn words(effect: &Effect) -> String {
             format!("end {step} {kind:?} {status:?} {memo}")
         }
         Effect::Sort { step, sort } => format!("{step} is {sort}"),
+        Effect::Tell { step, told } => {
+            let id = told.code_id.as_ref().map_or("", |it| it.id.as_str());
+            format!("{step} is `{id}` in code")
+        }
         Effect::Discover => "discover".to_owned(),
         Effect::RunStep { step } => format!("run {step}"),
         Effect::Wake { step, at } => format!("wake {step} {}", after(*at)),

@@ -233,15 +233,22 @@ impl<'a> Draft<'a> {
     }
 
     fn take(&mut self, mut op: Op, hint: &RetryHint) -> Result<Taken, Box<Stop>> {
-        let sort = op.sort.take();
-        let sort = sort.filter(|_| is_code(&op.kind) && !self.is_known(&op.step));
-        let Some(sort) = sort else {
+        let (sort, told) = (op.sort.take(), std::mem::take(&mut op.told));
+        let sort = sort.filter(|_| is_code(&op.kind));
+        if self.is_known(&op.step) || (sort.is_none() && told.is_empty()) {
             return self.take_new(op, hint);
-        };
+        }
         let step = op.step.clone();
         let taken = self.take_new(op, hint)?;
         if self.is_known(&step) {
-            self.effects.push(Effect::Sort { step, sort });
+            let named = sort.map(|sort| Effect::Sort {
+                step: step.clone(),
+                sort,
+            });
+            self.effects.extend(named);
+            if !told.is_empty() {
+                self.effects.push(Effect::Tell { step, told });
+            }
         }
         Ok(taken)
     }
@@ -253,6 +260,7 @@ impl<'a> Draft<'a> {
             kind,
             timing,
             sort: _,
+            told: _,
             is_race,
         } = op;
         match kind {

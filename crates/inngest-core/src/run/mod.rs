@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub use attempt::FailedAttempt;
-pub use details::StepDetails;
+pub use details::{CodeId, StepDetails, StepTold};
 pub use limits::RunLimits;
 pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
 
@@ -149,6 +149,10 @@ pub struct StepRecord {
     pub failed_attempts: u32,
     /// What it asked for; none for steps that only run code, and for those stored before this was kept.
     pub details: Option<StepDetails>,
+    /// What else the app said of it.
+    pub told: StepTold,
+    /// The group of steps that were reported together; none where it was reported alone, or races.
+    pub group: Option<u32>,
     /// The event that ended it: what it waited for, or the end of the run that it invoked.
     pub ended_by: Option<EventId>,
     /// When it was first reported.
@@ -160,6 +164,12 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
+    /// The id that the code gives it; none when the app has not told it and it is not the name either.
+    pub fn code_id(&self) -> Option<CodeId> {
+        let told = self.told.code_id.clone();
+        told.or_else(|| CodeId::of_name(&self.name, &self.step))
+    }
+
     /// The error that its memo holds, if it holds one. An object with a second member is a result that happens to have an `error`.
     pub fn error(&self) -> Option<Json> {
         let memo = self.memo.as_ref()?;

@@ -60,6 +60,8 @@ fn step(
         position: None,
         failed_attempts: 0,
         details: None,
+        told: crate::run::StepTold::default(),
+        group: None,
         ended_by: None,
         queued_at: at(times.0),
         started_at: times.1.map(at),

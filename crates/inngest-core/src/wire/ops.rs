@@ -5,6 +5,7 @@ use crate::{
     json::Json,
     limits,
     op::{FetchRequest, Op, OpKind, OpTiming},
+    run::{CodeId, StepTold},
     wire::memo,
 };
 
@@ -53,6 +54,7 @@ struct Raw {
     data: Option<Json>,
     error: Option<Json>,
     timing: Option<Json>,
+    userland: Option<Json>,
 }
 
 /// Reads one op. Members that are null count as absent; unknown ones are ignored.
@@ -71,6 +73,7 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
             "data" => raw.data = Some(value),
             "error" => raw.error = Some(value),
             "timing" => raw.timing = Some(value),
+            "userland" => raw.userland = Some(value),
             _ => {}
         }
     }
@@ -99,12 +102,21 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
         .opt_text("type")
         .filter(|sort| sort.len() <= limits::STEP_SORT_BYTES);
     let timing = raw.timing.as_ref().and_then(timing_of);
+    let input = raw
+        .opt("input")
+        .filter(|input| input.len() <= limits::DETAIL_BYTES);
     let mut name = raw
         .display_name
         .clone()
         .or_else(|| raw.name.clone())
         .unwrap_or_else(|| step.as_str().to_owned());
     name.truncate(name.floor_char_boundary(limits::STEP_NAME_BYTES));
+    let code_id = raw
+        .userland
+        .as_ref()
+        .and_then(|told| code_id_of(told, &step))
+        .filter(|told| CodeId::of_name(&name, &step).as_ref() != Some(told));
+    let told = StepTold { code_id, input };
     let kind = raw.kind(&word, &step)?;
     Ok(Op {
         step,
@@ -112,6 +124,7 @@ pub(super) fn parse_op(value: &Json) -> Result<Op, InvalidOp> {
         kind,
         timing,
         sort,
+        told,
         is_race,
     })
 }
@@ -267,6 +280,20 @@ fn check_size(step: &StepId, what: &'static str, value: Option<&Json>) -> Result
     }
 }
 
+/// An id of its code that is no longer than a name can be.
+fn code_id_of(value: &Json, step: &StepId) -> Option<CodeId> {
+    let id = value.member("id").as_ref().and_then(text);
+    let id = id.filter(|id| id.len() <= limits::STEP_NAME_BYTES)?;
+    let index = value.member("index").and_then(|index| whole(&index));
+    match index.and_then(|index| index.try_into().ok()) {
+        Some(index) => Some(CodeId {
+            id,
+            index: Some(index),
+        }),
+        None => CodeId::of_name(&id, step).or(Some(CodeId { id, index: None })),
+    }
+}
+
 fn timing_of(value: &Json) -> Option<OpTiming> {
     let number = |key| value.member(key).and_then(|number| whole(&number));
     let started_ns = number("a").filter(|start| *start > 0)?;
@@ -280,3 +307,7 @@ fn timing_of(value: &Json) -> Option<OpTiming> {
 pub(super) fn whole(value: &Json) -> Option<u64> {
     value.as_str().parse().ok()
 }
+
+#[cfg(test)]
+#[path = "ops_tests.rs"]
+mod tests;

@@ -15,14 +15,21 @@ impl ScalarType for DateTime {
         let Value::String(text) = &value else {
             return Err(InputValueError::expected_type(value));
         };
-        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
+        Self::of_text(text).ok_or_else(|| {
             InputValueError::custom("not an RFC 3339 time such as 2026-08-22T10:15:30.123Z")
-        })?;
-        Ok(Self(Timestamp::from_millis(parsed.timestamp_millis())))
+        })
     }
 
     fn to_value(&self) -> Value {
         Value::String(self.0.to_rfc3339())
+    }
+}
+
+impl DateTime {
+    /// Reads an RFC 3339 text.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        Some(Self(Timestamp::from_millis(parsed.timestamp_millis())))
     }
 }
 

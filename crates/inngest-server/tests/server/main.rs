@@ -12,6 +12,7 @@ mod budget;
 mod bulk;
 mod charts;
 mod documents;
+mod facts;
 mod graphql;
 mod harness;
 mod http;

@@ -3,7 +3,7 @@
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId, WaitId},
     json::Json,
-    run::{StepDetails, StepKind, StepStatus},
+    run::{StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
     wait::{Wait, WaitKind},
 };
@@ -36,6 +36,7 @@ fn step(
         position: Some(0),
         memo: Some(Json::parse(memo.as_bytes()).unwrap()),
         details,
+        told: StepTold::default(),
         ended_by: None,
         queued_at: at(10),
         started_at: Some(at(20)),

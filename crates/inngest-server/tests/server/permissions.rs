@@ -11,7 +11,7 @@ use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, RunId, StepId, WaitId},
     json::Json,
     run::{
-        StepKind, StepStatus,
+        StepKind, StepStatus, StepTold,
         trace::{SpanId, TraceId},
     },
     time::Timestamp,
@@ -205,6 +205,7 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
         position: Some(0),
         memo: Some(Json::null()),
         details: None,
+        told: StepTold::default(),
         ended_by: None,
         queued_at: Timestamp::default(),
         started_at: None,

@@ -5,7 +5,7 @@ use inngest_core::{
     access::Actor,
     ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId},
     json::Json,
-    run::{RunStatus, StepDetails, StepKind, StepStatus},
+    run::{RunStatus, StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
 };
 use inngest_state::{Commit, RunChange, StepChange};
@@ -271,6 +271,7 @@ async fn after_one_run() -> (Server, [(&'static str, String); 4]) {
         position: Some(position),
         memo: Some(Json::parse(memo.as_bytes()).unwrap()),
         details,
+        told: StepTold::default(),
         ended_by: None,
         queued_at: at(2),
         started_at: Some(at(2)),

@@ -11,7 +11,7 @@ use inngest_core::{
     json::Json,
     op::OpTiming,
     run::{
-        RunStatus, StepDetails, StepKind, StepStatus,
+        RunStatus, StepDetails, StepKind, StepStatus, StepTold,
         decide::{Decision, Effect, Ending, Fate, Memo},
         progress::{Progress, StepState},
     },
@@ -113,6 +113,11 @@ impl Draft<'_> {
                 timing,
             } => self.end(step, name, kind, status, memo, timing),
             Effect::Sort { step, sort } => self.note(&step, StepDetails::Code { sort }),
+            Effect::Tell { step, told } => {
+                if let Some(change) = self.steps.get_mut(&step) {
+                    change.told = told;
+                }
+            }
             Effect::Discover => self.add_work(
                 JobKind::Discover,
                 &format!("discover:{}", self.run.revision),
@@ -245,6 +250,7 @@ impl Draft<'_> {
             position: None,
             memo: None,
             details: None,
+            told: StepTold::default(),
             ended_by: None,
             queued_at: self.basis.now,
             started_at: None,
@@ -453,6 +459,7 @@ impl Draft<'_> {
                 position: None,
                 memo: None,
                 details: None,
+                told: StepTold::default(),
                 ended_by: None,
                 queued_at: self.basis.now,
                 started_at: None,

@@ -70,6 +70,8 @@ fn step(name: &str, kind: StepKind, status: StepStatus, queued: i64) -> StepReco
         position: None,
         failed_attempts: 0,
         details: None,
+        told: crate::run::StepTold::default(),
+        group: None,
         ended_by: None,
         queued_at: at(queued),
         started_at: None,

@@ -71,9 +71,10 @@ pub(crate) fn triggers_of(config: FunctionConfig, now: Option<Timestamp>) -> Vec
             expression: expression.map(CelExpression),
         }),
         config::Trigger::Cron { schedule, jitter } => {
-            let next =
-                now.and_then(|now| Schedule::parse(&schedule).ok()?.next_after(now.as_millis()));
+            let parsed = Schedule::parse(&schedule).ok();
+            let next = now.and_then(|now| parsed.as_ref()?.next_after(now.as_millis()));
             TriggerObject::Cron(CronTrigger {
+                timezone: parsed.map_or("UTC", |it| it.zone_name()).to_owned(),
                 next_at: next.map(|at| DateTime(Timestamp::from_millis(at))),
                 schedule,
                 jitter: jitter.map(DurationString::of),
@@ -310,6 +311,8 @@ pub(crate) struct EventTrigger {
 pub(crate) struct CronTrigger {
     /// Cron text as registered, including a TZ prefix.
     schedule: String,
+    /// Time zone in force, UTC when none was given.
+    timezone: String,
     /// Longest random delay.
     jitter: Option<DurationString>,
     /// Next start without its jitter, null while paused or archived.

@@ -244,7 +244,7 @@ impl RunObject {
         self.0
             .ended
             .as_ref()
-            .and_then(|ended| ExecutionError::of_run(self.0.status, &ended.output))
+            .and_then(|ended| ExecutionError::of_run(self.0.id, self.0.status, &ended.output))
     }
 
     /// Why it was skipped.

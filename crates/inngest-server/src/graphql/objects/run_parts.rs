@@ -6,6 +6,7 @@ use async_graphql::{ComplexObject, Context, Enum, Error, SimpleObject};
 
 use inngest_core::{
     bulk::BULK_CANCELLATION,
+    event::Event,
     ids::{BulkId, EventId},
     json::Json,
     run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
@@ -113,7 +114,10 @@ impl RunReason {
 
 /// What started a run.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(crate) struct RunTrigger {
+    #[graphql(skip)]
+    tick: Option<EventId>,
     /// Sort of start.
     kind: RunTriggerKind,
     /// Event name, null for schedules.
@@ -124,10 +128,25 @@ pub(crate) struct RunTrigger {
 
 impl RunTrigger {
     pub(crate) fn of(run: &Run) -> Self {
+        let first = run.events.first().copied();
         Self {
+            tick: first.filter(|_| run.cron.is_some()),
             kind: run.trigger_kind().into(),
             event_name: run.cron.is_none().then(|| run.event_name.clone()),
             cron: run.cron.clone(),
+        }
+    }
+}
+
+#[ComplexObject]
+impl RunTrigger {
+    /// Planned time for schedules.
+    async fn scheduled_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime, Error>> {
+        let tick = load(ctx, self.tick?).await.transpose()?;
+        let at = |event: Event| event.body.member("data")?.member("scheduledAt")?.to_text();
+        match tick.map(at) {
+            Ok(at) => DateTime::of_text(&at?).map(Ok),
+            Err(error) => Some(Err(error)),
         }
     }
 }

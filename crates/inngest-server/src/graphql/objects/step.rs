@@ -4,8 +4,7 @@ use async_graphql::{Context, Enum, Error, ID, Object};
 
 use inngest_core::{
     json::Json,
-    run::{StepKind, StepRecord, StepStatus},
-    wire,
+    run::{StepDetails, StepKind, StepRecord, StepStatus},
 };
 
 use crate::graphql::{
@@ -47,9 +46,24 @@ impl StepObject {
         &self.0.name
     }
 
+    /// Id given in code, before hashing; null when the app has not told it.
+    async fn userland_id(&self) -> Option<String> {
+        self.0.code_id().map(|it| it.id)
+    }
+
+    /// Counts repeated use of the same id, from 0; null when the app has not told it.
+    async fn index(&self) -> Option<u32> {
+        self.0.code_id()?.index
+    }
+
     /// What sort of step.
     async fn kind(&self) -> StepKindEnum {
-        self.0.kind.into()
+        kind_of(&self.0)
+    }
+
+    /// Same value for steps of one run that were planned together; null for a step that was reported by itself.
+    async fn parallel_group(&self) -> Option<String> {
+        self.0.group.map(|group| group.to_string())
     }
 
     /// Present state.
@@ -83,6 +97,11 @@ impl StepObject {
             .map(|started| millis(until.since(started)))
     }
 
+    /// Arguments of its code, as the SDK has captured them; null when it has not, and when they are longer than 8 KiB.
+    async fn input(&self) -> Option<JsonScalar> {
+        self.0.told.input.clone().map(JsonScalar)
+    }
+
     /// Result; null before the end and on failure.
     async fn output(&self) -> Option<JsonScalar> {
         output_of(&self.0)
@@ -96,7 +115,8 @@ impl StepObject {
             .as_ref()
             .filter(|_| status_of(&self.0) == StepStatusEnum::Failed)?;
         let error = self.0.error().unwrap_or_else(|| memo.clone());
-        Some(wire::memo::parse_error(&error).into())
+        let (run, step) = (self.0.run, self.0.step.clone());
+        Some(ExecutionError::of_last(&error, run, Some(step)))
     }
 
     /// Attempts so far.
@@ -110,13 +130,24 @@ impl StepObject {
         i32::try_from(step.failed_attempts + u32::from(unfailed)).unwrap_or(i32::MAX)
     }
 
+    /// Attempts allowed, first one included, as of its run; null for a step that only waits.
+    async fn max_attempts(&self, ctx: &Context<'_>) -> Option<Result<i32, Error>> {
+        if self.0.kind.only_waits() {
+            return None;
+        }
+        match run::get(ctx, self.0.run).await {
+            Ok(RunObject(found)) => run::max_attempts(ctx, &found).await,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// Attempts in order.
     #[graphql(complexity = "5 * child_complexity")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<StepAttemptObject>, Error> {
         attempt::of_step(ctx, &self.0).await
     }
 
-    /// What it asks for, by kind; null for steps that only run code.
+    /// What it asks for, by kind; null for steps that run code for which the SDK has no name.
     async fn details(&self) -> Option<StepDetailsUnion> {
         StepDetailsUnion::of(&self.0)
     }
@@ -131,6 +162,15 @@ pub(crate) fn output_of(step: &StepRecord) -> Option<JsonScalar> {
     Some(JsonScalar(
         wrapped(memo, "data").unwrap_or_else(|| memo.clone()),
     ))
+}
+
+/// What sort of step it is, by what it asks for and by what the SDK calls its code.
+fn kind_of(step: &StepRecord) -> StepKindEnum {
+    match &step.details {
+        Some(StepDetails::Code { sort }) if sort == SEND_EVENT => StepKindEnum::SendEvent,
+        Some(StepDetails::Code { sort }) if sort.starts_with(AI) => StepKindEnum::Ai,
+        _ => step.kind.into(),
+    }
 }
 
 /// The member `key` of an object that has no other; memos of results look so.
@@ -177,11 +217,18 @@ pub(crate) enum StepKindEnum {
     WaitForSignal,
     /// Calls another function.
     Invoke,
+    /// Sends events.
+    SendEvent,
     /// HTTP request made by the server.
     Fetch,
-    /// Model request made by the server.
+    /// Model request made by the server or wrapped by the SDK.
     Ai,
 }
+
+/// What SDKs call a step that sends events.
+pub(crate) const SEND_EVENT: &str = "step.sendEvent";
+/// How SDKs begin the names of steps around model requests.
+const AI: &str = "step.ai.";
 
 impl From<StepKind> for StepKindEnum {
     fn from(kind: StepKind) -> Self {
@@ -239,6 +286,8 @@ mod tests {
             position: None,
             failed_attempts: 0,
             details: None,
+            told: inngest_core::run::StepTold::default(),
+            group: None,
             ended_by: None,
             queued_at: Timestamp::default(),
             started_at: None,

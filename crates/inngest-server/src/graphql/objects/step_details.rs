@@ -1,6 +1,6 @@
 //! What steps ask for, by kind.
 
-use async_graphql::{ComplexObject, Context, Error, SimpleObject, Union};
+use async_graphql::{ComplexObject, Context, Error, ID, SimpleObject, Union};
 
 use inngest_core::{
     ids::EventId,
@@ -10,8 +10,9 @@ use inngest_core::{
 };
 
 use crate::graphql::{
+    ids::GlobalId,
     loaders::load,
-    objects::{event::EventObject, function::FunctionObject, run::RunObject},
+    objects::{event::EventObject, function::FunctionObject, run::RunObject, step::SEND_EVENT},
     related::{BySlug, FirstRunOf},
     scalars::{CelExpression, DateTime, UrlText},
 };
@@ -20,11 +21,27 @@ use crate::graphql::{
 #[derive(Union)]
 #[graphql(name = "StepDetails")]
 pub(crate) enum StepDetailsUnion {
+    Run(RunStepDetails),
+    SendEvent(SendEventStepDetails),
     Sleep(SleepStepDetails),
     Event(WaitForEventStepDetails),
     Signal(WaitForSignalStepDetails),
     Invoke(InvokeStepDetails),
     Gateway(GatewayStepDetails),
+}
+
+/// Facts about a step that runs code.
+#[derive(SimpleObject)]
+pub(crate) struct RunStepDetails {
+    /// Subtype given by the SDK, for example step.ai.wrap.
+    subtype: String,
+}
+
+/// Facts about a step that sends events.
+#[derive(SimpleObject)]
+pub(crate) struct SendEventStepDetails {
+    /// Events that were sent; empty before the end and on failure.
+    event_ids: Vec<ID>,
 }
 
 /// Facts about a sleep.
@@ -89,7 +106,7 @@ pub(crate) struct GatewayStepDetails {
 }
 
 impl StepDetailsUnion {
-    /// None for steps that only run code, and for those stored before this was kept.
+    /// None for code that the SDK has no name for, and for steps stored before this was kept.
     pub(crate) fn of(step: &StepRecord) -> Option<Self> {
         let timed_out = match step.status {
             StepStatus::Open | StepStatus::Cancelled => None,
@@ -97,7 +114,12 @@ impl StepDetailsUnion {
             StepStatus::Completed | StepStatus::Failed => Some(false),
         };
         Some(match step.details.clone()? {
-            StepDetails::Code { .. } => return None,
+            StepDetails::Code { sort } if sort == SEND_EVENT => {
+                Self::SendEvent(SendEventStepDetails {
+                    event_ids: step.output().as_ref().map(sent).unwrap_or_default(),
+                })
+            }
+            StepDetails::Code { sort } => Self::Run(RunStepDetails { subtype: sort }),
             StepDetails::Sleep { until } => Self::Sleep(SleepStepDetails {
                 until: DateTime(until),
             }),
@@ -131,6 +153,13 @@ impl StepDetailsUnion {
             }),
         })
     }
+}
+
+/// The ids of events, from the result of a step that sent them: a list, or an object that has it as `ids`.
+fn sent(result: &Json) -> Vec<ID> {
+    let list = result.member("ids").unwrap_or_else(|| result.clone());
+    let ids = list.items().filter_map(|id| id.to_text()?.parse().ok());
+    ids.map(|id: EventId| id.global()).collect()
 }
 
 /// The status of the answer, from the memo of a request.
@@ -180,4 +209,27 @@ impl InvokeStepDetails {
 async fn event(ctx: &Context<'_>, id: EventId) -> Option<Result<EventObject, Error>> {
     let found = load(ctx, id).await.transpose();
     found.map(|found| found.map(EventObject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sent_events_are_read_from_either_form_of_the_result() {
+        let id = "01J5Z3Q8Y6M4T2B0C9D7E5F3G1";
+        for (result, expected) in [
+            (
+                format!(r#"{{"ids":["{id}","?"]}}"#),
+                vec![format!("evt_{id}")],
+            ),
+            (format!(r#"["{id}"]"#), vec![format!("evt_{id}")]),
+            ("null".to_owned(), Vec::new()),
+            (r#"{"ids":7}"#.to_owned(), Vec::new()),
+        ] {
+            let result = Json::parse(result.as_bytes()).unwrap();
+            let expected: Vec<ID> = expected.into_iter().map(ID::from).collect();
+            assert_eq!(sent(&result), expected, "{result:?}");
+        }
+    }
 }

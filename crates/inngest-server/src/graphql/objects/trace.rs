@@ -8,7 +8,6 @@ use inngest_core::{
         Run,
         trace::{Span, SpanId, SpanKind, SpanLink, SpanStatus, TraceId},
     },
-    wire,
 };
 use inngest_services::Trace;
 
@@ -16,7 +15,7 @@ use crate::graphql::{
     connection::{self, Counted, Page},
     error::bad_input,
     ids,
-    loaders::{StepsOf, load},
+    loaders::{AttemptsOf, StepsOf, load},
     objects::{
         failure::ExecutionError,
         run::{self, RunObject, millis},
@@ -216,9 +215,26 @@ impl TraceSpanObject {
     }
 
     /// How it failed.
-    async fn error(&self) -> Option<ExecutionError> {
+    async fn error(&self, ctx: &Context<'_>) -> Option<Result<ExecutionError, Error>> {
         let failure = self.span.failure.as_ref()?;
-        Some(wire::memo::parse_error(failure).into())
+        let (run, step) = (self.run.id, self.span.step.clone());
+        let Some(number) = self.span.attempt else {
+            return Some(Ok(ExecutionError::of_last(failure, run, step)));
+        };
+        let failed = match load(ctx, AttemptsOf(run)).await {
+            Ok(failed) => failed.unwrap_or_default(),
+            Err(error) => return Some(Err(error)),
+        };
+        let ended = self.span.ended_at;
+        let own = failed
+            .iter()
+            .filter(|attempt| attempt.step == step && attempt.attempt == number);
+        // Attempts of the function are counted anew after each success.
+        let own = own.max_by_key(|attempt| Some(attempt.at) == ended);
+        Some(Ok(match own {
+            Some(attempt) => ExecutionError::of_attempt(attempt),
+            None => ExecutionError::of_last(failure, run, step),
+        }))
     }
 
     /// Links to other traces: the run that a step has invoked, the step that invoked this run, the run that it repeats.
