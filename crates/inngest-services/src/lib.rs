@@ -32,6 +32,7 @@ mod of_many;
 mod outcome;
 mod pauses;
 mod programs;
+mod quick;
 mod record;
 mod refill;
 mod registry;
@@ -94,6 +95,7 @@ pub use live::{
 };
 pub use pauses::PauseRequest;
 pub use programs::Programs;
+pub use quick::{QUICK_HITS, QuickHit};
 pub use requests::RequestKey;
 pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};

@@ -334,10 +334,11 @@ impl Rows for FunctionRows<'_> {
     }
 }
 
-struct AppRows<'a> {
-    store: &'a Store,
-    env: EnvId,
-    filter: StoredApps,
+/// The apps of an environment, by name.
+pub(crate) struct AppRows<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) env: EnvId,
+    pub(crate) filter: StoredApps,
 }
 
 impl Rows for AppRows<'_> {
@@ -388,7 +389,7 @@ impl FunctionFilter {
     }
 }
 
-fn contains(text: &str, part: &str) -> bool {
+pub(crate) fn contains(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(&part.to_lowercase())
 }
 

@@ -25,7 +25,7 @@ use inngest_core::{
 use inngest_state::{Store, Writers};
 use tracing::error;
 
-use crate::{Error, programs::Programs};
+use crate::{Error, lists::contains, programs::Programs};
 
 /// How old what is known of an environment's functions may be where other processes change them too: within it, all have learned of a
 /// pause. What is routed by an older version is refused at once.
@@ -175,6 +175,21 @@ impl Registry {
     /// A function by id.
     pub(crate) fn by_id(&self, id: FunctionId) -> Option<&Arc<Loaded>> {
         self.by_id.get(&id)
+    }
+
+    /// Up to so many functions with this text in their name or slug, in any case: first one of which it is the whole slug, then by slug.
+    pub(crate) fn named(&self, part: &str, most: usize) -> Vec<Arc<Loaded>> {
+        let has = |loaded: &&Arc<Loaded>| {
+            let function = &loaded.function;
+            contains(&function.slug, part) || contains(&function.name, part)
+        };
+        let mut found: Vec<Arc<Loaded>> = self.by_slug.values().filter(has).cloned().collect();
+        found.sort_by_cached_key(|loaded| {
+            let slug = &loaded.function.slug;
+            (slug != part, slug.clone())
+        });
+        found.truncate(most);
+        found
     }
 
     /// A function as `step.invoke` names it: by slug, or by id.

@@ -17,7 +17,7 @@ use inngest_core::{
 };
 use inngest_services::{
     AppFilter, Backlog, BulkFilter, Error as ServiceError, EventFilter, Found, FunctionFilter,
-    RunFilter, Scan, WaitFilter,
+    QuickHit, RunFilter, Scan, WaitFilter,
 };
 
 use crate::graphql::{loaders::Batches, related::Outcome};
@@ -62,6 +62,10 @@ pub(crate) struct BulkList(pub(crate) BulkFilter, pub(crate) PageRequest);
 /// The names of events that have this part.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct EventNames(pub(crate) Option<String>);
+
+/// What has this id or this text in its name, and how many of these.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct QuickSearch(pub(crate) String, pub(crate) usize);
 
 /// What the schedule holds of each function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,6 +176,19 @@ impl Loader<EventNames> for Batches {
         let read = |EventNames(part): EventNames| async move {
             let names = services.events().names(actor, part.as_deref()).await;
             names.map(Arc::new)
+        };
+        read_all(keys, read).await
+    }
+}
+
+impl Loader<QuickSearch> for Batches {
+    type Value = Outcome<Vec<QuickHit>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[QuickSearch]) -> Read<QuickSearch, Vec<QuickHit>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |QuickSearch(term, most): QuickSearch| async move {
+            services.quick_search(actor, &term, most).await
         };
         read_all(keys, read).await
     }

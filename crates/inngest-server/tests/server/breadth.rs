@@ -170,6 +170,7 @@ fn argument(field: &str, argument: &str, kind: &str) -> Option<String> {
     Some(match (field, argument) {
         ("Environment.app", "externalId") => json!(app_name(1)).to_string(),
         ("Environment.function", "slug") => json!(slug(1)).to_string(),
+        ("Environment.quickSearch", "term") => "\"app00\"".to_owned(),
         ("Environment.eventType", "name") => json!(event_name(1)).to_string(),
         ("Organization.environment", "slug") => "\"dev\"".to_owned(),
         ("Run.step", "stepId") => "\"s0\"".to_owned(),

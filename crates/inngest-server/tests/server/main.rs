@@ -21,6 +21,7 @@ mod metrics;
 mod objects;
 mod pauses;
 mod permissions;
+mod quick;
 mod relations;
 mod rest;
 mod rest_api;

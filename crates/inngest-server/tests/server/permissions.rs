@@ -78,12 +78,12 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
         metrics { runThroughput(range: {from: \"2026-01-01T00:00:00Z\"}, flow: QUEUED, groupBy: FUNCTION) { key label total node { ... on Function { slug } } } failingFunctions(range: {from: \"2026-01-01T00:00:00Z\"}) { function { slug } } }
-        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } waits { nodes { eventName } } cancellations { nodes { name } } replays { nodes { name } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } quickSearch(term: \"shop\") { ... on Function { slug } ... on App { externalId } ... on EventType { name } } hit: quickSearch(term: \"{run}\") { ... on Run { input } } waits { nodes { eventName } } cancellations { nodes { name } } replays { nodes { name } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } }
         found: events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { data } }
         foundRuns: runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { input } } } }", Some("tenant-one")),
     row("Query.app", APPS_READ, "{ app(id: \"{app}\") { externalId functions { nodes { slug } } } }", Some("shop-receipt")),
-    row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug versions { nodes { number } } version { number } } }", Some("shop-receipt")),
+    row("Query.function", APPS_READ, "{ function(id: \"{function}\") { slug failureHandler { slug } versions { nodes { number } } version { number } } }", Some("shop-receipt")),
     row("Query.event", EVENTS_READ, "{ event(id: \"{event}\") { data runs { nodes { id } } } }", Some("tenant-one")),
     row("Query.run", RUNS_READ, "{ run(id: \"{run}\") { input functionVersion { number } trace { spans { nodes { name } } } waits { kind } } }", Some("tenant-one")),
     row("Query.node", NOTHING, "{ node(id: \"run_{run}\") { ... on Run { input } } }", Some("tenant-one")),

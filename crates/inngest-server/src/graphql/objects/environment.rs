@@ -26,6 +26,7 @@ use crate::graphql::{
         function::FunctionObject,
         metrics::EnvironmentMetrics,
         queue::QueueStats,
+        quick::{self, QuickSearchHit},
         run::RunObject,
         viewer::OrganizationObject,
         wait::{WaitFilter, WaitObject},
@@ -147,6 +148,18 @@ impl EnvironmentObject {
         #[graphql(desc = "Event name.")] name: String,
     ) -> Option<Result<EventTypeObject, Error>> {
         event_type::find(ctx, name).await
+    }
+
+    /// Jump to a run, event, function or app by id, or to an app, function or event name by a part of its name, in any case. What the
+    /// term is the id or the whole name of comes first.
+    #[graphql(complexity = "quick::cost(first, child_complexity)")]
+    async fn quick_search(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Id, native or global, or part of a name.")] term: String,
+        #[graphql(desc = "How many, 1 to 50; 10 when omitted.")] first: Option<i32>,
+    ) -> Result<Vec<QuickSearchHit>, Error> {
+        quick::find(ctx, term, first).await
     }
 
     /// Present state of the queue; null, with an error, when the schedule does not answer.

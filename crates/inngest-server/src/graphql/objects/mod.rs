@@ -17,6 +17,7 @@ pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod pause;
 pub(crate) mod queue;
+pub(crate) mod quick;
 pub(crate) mod run;
 pub(crate) mod run_parts;
 pub(crate) mod series;
