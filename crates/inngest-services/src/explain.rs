@@ -28,6 +28,51 @@ pub struct Reason {
     pub step: Option<StepId>,
 }
 
+/// What an unfinished run is doing, the busiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Activity {
+    /// A request to the app is under way.
+    Executing,
+    /// Waiting for the next attempt.
+    Retrying,
+    /// Waiting in the queue without a known obstacle.
+    Queued,
+    /// Held because the function is paused.
+    Paused,
+    /// Waiting for an invoked run.
+    Invoking,
+    /// Waiting for a signal.
+    WaitingForSignal,
+    /// Waiting for an event.
+    WaitingForEvent,
+    /// All branches sleep.
+    Sleeping,
+}
+
+impl Activity {
+    /// The busiest of what is said about a run; none after its end.
+    pub fn of(reasons: &[Reason]) -> Option<Self> {
+        reasons.iter().filter_map(Reason::activity).min()
+    }
+}
+
+impl Reason {
+    /// What the branch that this is about is doing.
+    pub fn activity(&self) -> Option<Activity> {
+        match self.code {
+            "calling_app" | "fetching" => Some(Activity::Executing),
+            "retrying" => Some(Activity::Retrying),
+            "queued" | "scheduled" => Some(Activity::Queued),
+            "paused" => Some(Activity::Paused),
+            "waiting_for_run" => Some(Activity::Invoking),
+            "waiting_for_signal" => Some(Activity::WaitingForSignal),
+            "waiting_for_event" => Some(Activity::WaitingForEvent),
+            "sleeping" => Some(Activity::Sleeping),
+            _ => None,
+        }
+    }
+}
+
 /// What the schedule knows of runs.
 struct ScheduleOf {
     state: ScheduleState,
@@ -272,4 +317,38 @@ fn reason(
         until,
         step: work.step.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_does_what_its_busiest_branch_does() {
+        let reasons = |codes: &[&'static str]| {
+            codes
+                .iter()
+                .map(|code| Reason {
+                    code,
+                    text: String::new(),
+                    until: None,
+                    step: None,
+                })
+                .collect::<Vec<_>>()
+        };
+        for (codes, expected) in [
+            (
+                &["sleeping", "waiting_for_event"][..],
+                Some(Activity::WaitingForEvent),
+            ),
+            (&["sleeping"], Some(Activity::Sleeping)),
+            (&["sleeping", "calling_app"], Some(Activity::Executing)),
+            (&["retrying", "queued"], Some(Activity::Retrying)),
+            (&["sleeping", "paused"], Some(Activity::Paused)),
+            (&["ended"], None),
+            (&[], None),
+        ] {
+            assert_eq!(Activity::of(&reasons(codes)), expected, "{codes:?}");
+        }
+    }
 }

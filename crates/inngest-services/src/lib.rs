@@ -85,9 +85,9 @@ pub use checkpoints::Checkpoints;
 pub use engine::Counters;
 pub use error::{Error, Kind};
 pub use events::Events;
-pub use explain::Reason;
+pub use explain::{Activity, Reason};
 pub use expressions::{Checked, ExpressionUse};
-pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, WaitFilter};
+pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, TimeSpan, WaitFilter};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,
@@ -104,7 +104,7 @@ pub use rollups::{
     MetricScope, Metrics, RunTotals, SeriesKey,
 };
 pub use runs::{RunJob, Runs};
-pub use search::{Found, Scan};
+pub use search::{Doing, Found, Scan};
 pub use settings::{Mode, ServiceSettings};
 pub use signals::Signals;
 pub use sorted::{RunOrder, RunTime, SortedRuns};

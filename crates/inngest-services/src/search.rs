@@ -6,7 +6,7 @@ use inngest_core::{
     access::{Actor, Scope},
     event::Event,
     expr::{Program, SearchOver, SearchRoot, Vars},
-    ids::EnvId,
+    ids::{EnvId, RunId},
     page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::{Clock, Timestamp},
@@ -17,6 +17,7 @@ use crate::{
     Error,
     engine::Engine,
     events::Events,
+    explain::Activity,
     judge::{RunJudge, word},
     lists::{bounded, check_runs},
     runs::Runs,
@@ -101,7 +102,32 @@ impl Runs<'_> {
         page(&self.0.clock, &search, request).await
     }
 
-    /// How many runs such a search finds; not exact when its budget is used up before.
+    /// [`Runs::page`] of the runs in a list that do any of this now, each by the busiest of its branches. Those that have not ended are
+    /// looked through, 500 at a time, within the budget of a search.
+    ///
+    /// # Errors
+    /// As of the page.
+    pub async fn page_doing(
+        &self,
+        actor: &Actor,
+        filter: &RunFilter,
+        doing: &Doing<'_>,
+        direction: Direction,
+        request: &PageRequest,
+    ) -> Result<Found<Run>, Error> {
+        bounded(doing.activities.len())?;
+        let filter = unended(filter);
+        let search = self.over(actor, &filter, doing.text, direction)?;
+        let search = DoingSearch {
+            search,
+            runs: self,
+            actor,
+            wanted: doing.activities,
+        };
+        page(&self.0.clock, &search, request).await
+    }
+
+    /// How many runs a search finds; not exact when its budget is used up before.
     ///
     /// # Errors
     /// As of the search.
@@ -112,6 +138,28 @@ impl Runs<'_> {
         text: &str,
     ) -> Result<Count, Error> {
         let search = self.over(actor, filter, Some(text), Direction::Descending)?;
+        count(&self.0.clock, &search).await
+    }
+
+    /// How many runs do any of this now, as far as the budget tells.
+    ///
+    /// # Errors
+    /// As of the page.
+    pub async fn count_doing(
+        &self,
+        actor: &Actor,
+        filter: &RunFilter,
+        doing: &Doing<'_>,
+    ) -> Result<Count, Error> {
+        bounded(doing.activities.len())?;
+        let filter = unended(filter);
+        let search = self.over(actor, &filter, doing.text, Direction::Descending)?;
+        let search = DoingSearch {
+            search,
+            runs: self,
+            actor,
+            wanted: doing.activities,
+        };
         count(&self.0.clock, &search).await
     }
 
@@ -242,6 +290,66 @@ fn hints(program: &Program) -> Hints {
         }
     }
     hints
+}
+
+/// What the runs of a list shall do now, and what else is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Doing<'a> {
+    /// Any of these.
+    pub activities: &'a [Activity],
+    /// An expression that holds as well.
+    pub text: Option<&'a str>,
+}
+
+/// Of a filter what has not ended: nothing else does anything.
+fn unended(filter: &RunFilter) -> RunFilter {
+    let wanted = |status: &RunStatus| {
+        let listed = filter.statuses.as_ref();
+        !status.is_ended() && listed.is_none_or(|list| list.contains(status))
+    };
+    RunFilter {
+        statuses: Some(RunStatus::ALL.iter().copied().filter(wanted).collect()),
+        ..filter.clone()
+    }
+}
+
+/// A search for runs that do something now.
+struct DoingSearch<'a> {
+    search: RunSearch<'a>,
+    runs: &'a Runs<'a>,
+    actor: &'a Actor,
+    wanted: &'a [Activity],
+}
+
+impl Searched for DoingSearch<'_> {
+    type Row = Run;
+
+    async fn slice(&self, request: &PageRequest) -> Result<Slice<Run>, Error> {
+        self.search.slice(request).await
+    }
+
+    async fn judge(&self, runs: &[Run]) -> Result<Vec<bool>, Error> {
+        let mut judged = self.search.judge(runs).await?;
+        let matching = runs.iter().zip(&judged).filter(|(_, is_match)| **is_match);
+        let ids: Vec<RunId> = matching.map(|(run, _)| run.id).collect();
+        if ids.is_empty() {
+            return Ok(judged);
+        }
+        let reasons = self.runs.explain_many(self.actor, &ids).await?;
+        for (run, is_match) in runs.iter().zip(&mut judged) {
+            let activity = reasons.get(&run.id).and_then(|it| Activity::of(it));
+            *is_match &= activity.is_some_and(|it| self.wanted.contains(&it));
+        }
+        Ok(judged)
+    }
+
+    fn time(run: &Run) -> Timestamp {
+        run.queued_at
+    }
+
+    fn is_searched(&self) -> bool {
+        true
+    }
 }
 
 struct RunSearch<'a> {

@@ -132,7 +132,8 @@ pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::TenantEvent;
 pub use lists::{
-    AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, Traces, WaitFilter,
+    AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, TimeSpan, Traces,
+    WaitFilter,
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;

@@ -16,8 +16,8 @@ use inngest_core::{
     wait::Wait,
 };
 use inngest_services::{
-    AppFilter, Backlog, BulkFilter, Error as ServiceError, EventFilter, Found, FunctionFilter,
-    QuickHit, RunFilter, Scan, WaitFilter,
+    Activity, AppFilter, Backlog, BulkFilter, Doing, Error as ServiceError, EventFilter, Found,
+    FunctionFilter, QuickHit, RunFilter, Scan, WaitFilter,
 };
 
 use crate::graphql::{loaders::Batches, related::Outcome};
@@ -29,9 +29,23 @@ pub(crate) type Listed<T> = (Page<T>, Option<Scan>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RunList {
     pub(crate) filter: RunFilter,
-    pub(crate) search: Option<String>,
+    pub(crate) sought: Sought,
     pub(crate) direction: Direction,
     pub(crate) request: PageRequest,
+}
+
+/// What is looked for in a list of runs, beyond what its filter says.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Sought {
+    pub(crate) search: Option<String>,
+    pub(crate) activities: Option<Vec<Activity>>,
+}
+
+impl Sought {
+    /// Nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.search.is_none() && self.activities.is_none()
+    }
 }
 
 /// Which events, and which page of them.
@@ -71,10 +85,10 @@ pub(crate) struct QuickSearch(pub(crate) String, pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AllBacklogs;
 
-/// How many entries a list has; with the text of a search, those that it finds.
+/// How many entries a list has; with something that is sought, those that are found.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Total {
-    Runs(RunFilter, Option<String>),
+    Runs(RunFilter, Sought),
     Events(EventFilter, Option<String>),
     Functions(FunctionFilter),
     Apps(AppFilter),
@@ -148,7 +162,7 @@ impl Loader<WaitList> for Batches {
         let read = |WaitList(filter, request)| async move {
             let runs = services.runs();
             let found = runs.list_waits(actor, &filter, &request).await;
-            found.map(|found| listed(found, None))
+            found.map(|found| listed(found, false))
         };
         read_all(keys, read).await
     }
@@ -228,28 +242,50 @@ impl Batches {
 
     pub(crate) async fn list_runs(&self, list: RunList) -> Result<Listed<Run>, ServiceError> {
         let (runs, actor) = (self.0.services.runs(), &self.0.actor);
-        let (filter, search) = (self.at_present(list.filter), list.search.as_deref());
-        let found = runs.page(actor, &filter, search, list.direction, &list.request);
-        Ok(listed(found.await?, search))
+        let (filter, text) = (self.at_present(list.filter), list.sought.search.as_deref());
+        let found = match &list.sought.activities {
+            Some(activities) => {
+                let doing = Doing { activities, text };
+                let found = runs.page_doing(actor, &filter, &doing, list.direction, &list.request);
+                found.await?
+            }
+            None => {
+                let found = runs.page(actor, &filter, text, list.direction, &list.request);
+                found.await?
+            }
+        };
+        Ok(listed(found, !list.sought.is_empty()))
+    }
+
+    /// How many runs are found in a list.
+    pub(crate) async fn count_runs(
+        &self,
+        filter: RunFilter,
+        sought: &Sought,
+    ) -> Result<Count, ServiceError> {
+        let (runs, actor) = (self.0.services.runs(), &self.0.actor);
+        let (filter, text) = (self.at_present(filter), sought.search.as_deref());
+        match (&sought.activities, text) {
+            (Some(activities), text) => {
+                let doing = Doing { activities, text };
+                runs.count_doing(actor, &filter, &doing).await
+            }
+            (None, Some(text)) => runs.count_found(actor, &filter, text).await,
+            (None, None) => runs.count(actor, &filter).await,
+        }
     }
 
     async fn list_events(&self, list: EventList) -> Result<Listed<Event>, ServiceError> {
         let (events, actor) = (self.0.services.events(), &self.0.actor);
         let search = list.search.as_deref();
         let found = events.page(actor, &list.filter, search, list.direction, &list.request);
-        Ok(listed(found.await?, search))
+        Ok(listed(found.await?, search.is_some()))
     }
 
     async fn count(&self, total: Total) -> Result<Count, ServiceError> {
         let (services, actor) = (&self.0.services, &self.0.actor);
         match total {
-            Total::Runs(filter, search) => {
-                let (runs, filter) = (services.runs(), self.at_present(filter));
-                match &search {
-                    Some(text) => runs.count_found(actor, &filter, text).await,
-                    None => runs.count(actor, &filter).await,
-                }
-            }
+            Total::Runs(filter, sought) => self.count_runs(filter, &sought).await,
             Total::Events(filter, Some(text)) => {
                 services.events().count_found(actor, &filter, &text).await
             }
@@ -263,7 +299,7 @@ impl Batches {
 }
 
 /// How far it was looked is told of searches, and of lists that were not read to the end of a page.
-fn listed<T>(found: Found<T>, search: Option<&str>) -> Listed<T> {
-    let is_told = search.is_some() || found.scan.stopped_at.is_some();
+fn listed<T>(found: Found<T>, is_sought: bool) -> Listed<T> {
+    let is_told = is_sought || found.scan.stopped_at.is_some();
     (found.page, is_told.then_some(found.scan))
 }

@@ -15,7 +15,7 @@ use inngest_core::{
 use inngest_services::{Error as ServiceError, FunctionFilter, RunFilter};
 
 use crate::graphql::{
-    listed::{Listed, Read, RunList},
+    listed::{Listed, Read, RunList, Sought},
     loaders::Batches,
     related::Outcome,
 };
@@ -36,12 +36,12 @@ pub(crate) struct FunctionCountOf(pub(crate) AppId, pub(crate) FunctionFilter);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct FunctionRunsOf(pub(crate) FunctionId, pub(crate) RunList);
 
-/// How many runs a function has; with the text of a search, those that it finds.
+/// How many runs a function has; with something that is sought, those that are found.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct FunctionRunCountOf(
     pub(crate) FunctionId,
     pub(crate) RunFilter,
-    pub(crate) Option<String>,
+    pub(crate) Sought,
 );
 
 /// A page of the versions of a function.
@@ -189,7 +189,7 @@ impl Loader<FunctionRunCountOf> for Batches {
 
     async fn load(&self, keys: &[FunctionRunCountOf]) -> Read<FunctionRunCountOf, Count> {
         let split = |key: &FunctionRunCountOf| ((key.1.clone(), key.2.clone()), key.0);
-        let read = |(filter, search), functions| self.run_counts(filter, search, functions);
+        let read = |(filter, sought), functions| self.run_counts(filter, sought, functions);
         read_each(keys, split, read).await
     }
 }
@@ -341,7 +341,7 @@ impl Batches {
         functions: Vec<FunctionId>,
     ) -> Result<HashMap<FunctionId, Listed<Run>>, ServiceError> {
         let runs = self.0.services.runs();
-        if list.search.is_none() {
+        if list.sought.is_empty() && is_known(&list.filter) {
             let filter = self.at_present(list.filter);
             let (direction, request) = (list.direction, &list.request);
             let pages =
@@ -362,22 +362,27 @@ impl Batches {
     async fn run_counts(
         &self,
         filter: RunFilter,
-        search: Option<String>,
+        sought: Sought,
         functions: Vec<FunctionId>,
     ) -> Result<HashMap<FunctionId, Count>, ServiceError> {
-        let (runs, actor) = (self.0.services.runs(), &self.0.actor);
-        let filter = self.at_present(filter);
-        let Some(text) = search else {
+        if sought.is_empty() && is_known(&filter) {
+            let (runs, actor) = (self.0.services.runs(), &self.0.actor);
+            let filter = self.at_present(filter);
             return runs.count_of_functions(actor, &filter, &functions).await;
-        };
+        }
         let mut found = HashMap::with_capacity(functions.len());
         for function in functions {
             let own = RunFilter {
                 functions: Some(vec![function]),
                 ..filter.clone()
             };
-            found.insert(function, runs.count_found(actor, &own, &text).await?);
+            found.insert(function, self.count_runs(own, &sought).await?);
         }
         Ok(found)
     }
+}
+
+/// Whether an index knows when the runs of a list were queued, and nothing else is asked of their times.
+fn is_known(filter: &RunFilter) -> bool {
+    filter.started.is_open() && filter.ended.is_open()
 }

@@ -11,7 +11,7 @@ use inngest_core::{
     json::Json,
     run::RerunFrom,
 };
-use inngest_services::{Beginning, Error, Rerun, RerunVersion, RunFilter, RunQuery};
+use inngest_services::{Beginning, Error, Rerun, RerunVersion, RunFilter, RunQuery, TimeSpan};
 
 use crate::rest::{
     body::{self, RunBody, StepBody, TraceBody},
@@ -170,6 +170,8 @@ fn query(ask: &Ask) -> Result<RunQuery, Refusal> {
         filter: RunFilter {
             from: params.time("from"),
             until: params.time("until"),
+            started: TimeSpan::default(),
+            ended: TimeSpan::default(),
             statuses,
             functions: params.ids::<FunctionId>("function")?,
             apps: params.ids::<AppId>("app")?,

@@ -187,6 +187,7 @@ const VARIANTS: &[&str] = &[
     "{ environment { apps(first: $N) { nodes { functions(first: 2, filter: {nameContains: \"work\", triggerKinds: [EVENT]}) { totalCount { value } nodes { name } } } } } }",
     "{ environment { functions(first: $N) { nodes { runs(last: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, functionSlugs: [\"app001-work\"], statuses: [QUEUED, CANCELLED], durationMs: {min: 0}}) {
         totalCount { value } feedCursor nodes { id activity } } } } } }",
+    "{ environment { runs(first: $N, filter: $T) { nodes { environment { runs(first: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, activities: [QUEUED]}) { totalCount { value } nodes { id } } } } } } }",
     "{ environment { functions(first: $N) { nodes { versions(last: 1) { totalCount { value } nodes { number } } } } } }",
     "{ environment { runs(first: $N, filter: $T) { nodes { environment { runs(first: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"run.status == 'QUEUED'\"}) { totalCount { value } feedCursor nodes { id } } } } } } }",
     "{ environment { runs(first: $N, filter: $T) { nodes { function { app { functions(first: 2) { nodes { runs(first: 1, filter: $T) { nodes { waits { run { id } step { name } } rerunOf { id } } } } } } } } } } }",

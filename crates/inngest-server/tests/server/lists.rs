@@ -1,8 +1,10 @@
 //! Lists over GraphQL: pages in both directions, orders, filters, and what is refused.
 
+use inngest_core::{ids::DEFAULT_ENV, json::Json, run::RunStatus, time::Timestamp};
+use inngest_state::{Commit, RunChange};
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{NOW, Server};
 
 const ANY_TIME: &str = "time: {from: \"2020-01-01T00:00:00Z\"}";
 
@@ -309,4 +311,93 @@ async fn expressions_can_be_tried_out() {
     assert_eq!(checked["errors"].as_array().unwrap().len(), 1);
     let checked = check("run.status == \"x\"", "TRIGGER", Value::Null).await;
     assert_eq!(checked["isValid"], false);
+}
+
+/// Ends the run, or only begins it: `started` and `ended` in ms from now.
+async fn change(server: &Server, run: &str, started: i64, ended: Option<i64>) {
+    let at = |ms: i64| Timestamp::from_millis(NOW + ms);
+    let id = run.strip_prefix("run_").unwrap().parse().unwrap();
+    let change = RunChange {
+        id,
+        env: DEFAULT_ENV,
+        expected: 1,
+        status: match ended {
+            Some(_) => RunStatus::Failed,
+            None => RunStatus::Running,
+        },
+        request_version: 2,
+        force_plan: false,
+        started_at: Some(at(started)),
+        ended: ended.map(|ended| (at(ended), Json::parse(b"{\"message\":\"no\"}").unwrap())),
+    };
+    let commit = Commit {
+        run: Some(change),
+        ..Commit::default()
+    };
+    server.services.store().commit(commit).await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_are_found_by_when_they_started_or_ended() {
+    let server = with_five_runs().await;
+    let all = ids(&list(&server, "runs", &format!("filter: {{{ANY_TIME}}}")).await);
+    change(&server, &all[0], 1_000, None).await;
+    change(&server, &all[1], 2_000, Some(5_000)).await;
+    change(&server, &all[2], 3_000, Some(4_000)).await;
+    let at = |ms: i64| Timestamp::from_millis(NOW + ms).to_rfc3339();
+    for (field, from, until, more, expected) in [
+        ("STARTED_AT", 0, 10_000, "", &[0, 1, 2][..]),
+        ("STARTED_AT", 1_000, 3_000, "", &[0, 1]),
+        ("STARTED_AT", 1_001, 2_000, "", &[]),
+        ("ENDED_AT", 0, 10_000, "", &[1, 2]),
+        ("ENDED_AT", 0, 5_000, "", &[2]),
+        ("ENDED_AT", 4_500, 10_000, "statuses: [FAILED]", &[1]),
+        ("ENDED_AT", 0, 10_000, "statuses: [RUNNING]", &[]),
+        ("QUEUED_AT", -1_000, 1_000, "", &[0, 1, 2, 3, 4]),
+        ("QUEUED_AT", 1, 10_000, "", &[]),
+    ] {
+        let time = format!("time: {{from: \"{}\", until: \"{}\"}}", at(from), at(until));
+        let arguments = format!("filter: {{{time}, timeField: {field} {more}}}");
+        let found = list(&server, "runs", &arguments).await;
+        let expected: Vec<String> = expected.iter().map(|place| all[*place].clone()).collect();
+        assert_eq!(ids(&found), expected, "{arguments}");
+        assert_eq!(found["totalCount"]["value"], expected.len(), "{arguments}");
+        let query = format!(
+            "{{ environment {{ function(slug: \"shop-receipt\") {{ runs({arguments}) {{ nodes {{ id }} totalCount {{ value }} }} }} }} }}"
+        );
+        let of_function = server.query(&query, json!({})).await;
+        let of_function = &of_function["environment"]["function"]["runs"];
+        assert_eq!(ids(of_function), expected, "{arguments}");
+        assert_eq!(of_function["totalCount"]["value"], expected.len());
+    }
+}
+
+#[tokio::test]
+async fn runs_are_found_by_what_they_do_now() {
+    let server = with_five_runs().await;
+    let all = ids(&list(&server, "runs", &format!("filter: {{{ANY_TIME}}}")).await);
+    change(&server, &all[0], 1, Some(2)).await;
+    for (filter, expected) in [
+        ("activities: [QUEUED]", &all[1..]),
+        ("activities: [SLEEPING, QUEUED, PAUSED]", &all[1..]),
+        ("activities: [SLEEPING]", &[]),
+        ("activities: []", &[]),
+        ("activities: [QUEUED], statuses: [FAILED]", &[]),
+        (
+            "activities: [QUEUED], search: \"run.status == 'QUEUED'\"",
+            &all[1..],
+        ),
+        (
+            "activities: [QUEUED], search: \"run.status == 'FAILED'\"",
+            &[],
+        ),
+    ] {
+        let arguments = format!("filter: {{{ANY_TIME}, {filter}}}");
+        let found = list(&server, "runs", &arguments).await;
+        assert_eq!(ids(&found), expected, "{filter}");
+        assert_eq!(found["totalCount"]["value"], expected.len(), "{filter}");
+        let page = list(&server, "runs", &format!("first: 2, {arguments}")).await;
+        assert_eq!(ids(&page), expected[..expected.len().min(2)], "{filter}");
+        assert_eq!(page["pageInfo"]["hasNextPage"], expected.len() > 2);
+    }
 }

@@ -8,6 +8,7 @@ mod changes;
 mod checkpoints;
 mod costs;
 mod cron;
+mod doing;
 mod figures;
 mod hostile;
 mod live;

@@ -14,6 +14,6 @@ mod waits;
 pub use apps::{AppFilter, FunctionFilter};
 pub use bulk::BulkFilter;
 pub use events::EventFilter;
-pub use runs::RunFilter;
+pub use runs::{RunFilter, TimeSpan};
 pub use search::{Hints, Slice, Traces};
 pub use waits::WaitFilter;

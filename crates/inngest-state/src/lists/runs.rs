@@ -24,6 +24,32 @@ use crate::{
     rows::{event_uuid, first_id, run_uuid, uuid_of},
 };
 
+/// From a time on and before another; an end that is none is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TimeSpan {
+    /// At or after.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+}
+
+impl TimeSpan {
+    /// Whether it bounds nothing.
+    pub fn is_open(self) -> bool {
+        self == Self::default()
+    }
+
+    /// That the time in a column is within it.
+    fn holds(self, column: run::Column) -> Condition {
+        Condition::all()
+            .add_option(self.from.map(|from| column.gte(from.as_millis())))
+            .add_option(self.until.map(|until| column.lt(until.as_millis())))
+    }
+}
+
+/// How far the clocks of two processes may be apart, one of which queued a run that the other called or ended.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// Which runs to list. All parts must hold; a part that is none says nothing, and an empty list matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RunFilter {
@@ -31,6 +57,10 @@ pub struct RunFilter {
     pub from: Option<Timestamp>,
     /// Queued before.
     pub until: Option<Timestamp>,
+    /// First called within it.
+    pub started: TimeSpan,
+    /// Ended within it.
+    pub ended: TimeSpan,
     /// In any of these states.
     pub statuses: Option<Vec<RunStatus>>,
     /// Of any of these functions.
@@ -82,7 +112,15 @@ impl RunFilter {
             .copied()
             .filter(|status| listed.is_none_or(|list| list.contains(status)))
             .filter(|status| self.has_error.is_none_or(|it| it == has_error(*status)))
+            .filter(|status| self.ended.is_open() || status.is_ended())
             .collect()
+    }
+
+    /// Before when a run that matches was queued: no later than it was called or ended.
+    fn queued_until(&self) -> Option<Timestamp> {
+        let later = [self.started.until, self.ended.until];
+        let later = later.into_iter().flatten().map(|until| until.plus(SKEW));
+        self.until.into_iter().chain(later).min()
     }
 
     /// Whether one of its lists matches nothing.
@@ -246,7 +284,11 @@ fn open(env: EnvId, filter: &RunFilter) -> Source<run::Entity> {
         .add(Column::EnvId.eq(env.raw()))
         .add(Column::RunId.is_not_null())
         .add_option(filter.from.map(|from| Column::RunId.gte(first_id(from))))
-        .add_option(filter.until.map(|until| Column::RunId.lt(first_id(until))));
+        .add_option(
+            filter
+                .queued_until()
+                .map(|until| Column::RunId.lt(first_id(until))),
+        );
     let select = Query::select()
         .from(work::Entity)
         .cond_where(all)
@@ -262,7 +304,7 @@ fn uncommon() -> Expr {
 fn in_range(env: EnvId, filter: &RunFilter) -> Select<run::Entity> {
     let range = RunFilter {
         from: filter.from,
-        until: filter.until,
+        until: filter.queued_until(),
         ..RunFilter::default()
     };
     select(env, &range)
@@ -281,6 +323,14 @@ fn conditions(filter: &RunFilter) -> Condition {
     let mut all = Condition::all()
         .add_option(filter.from.map(|from| Column::Id.gte(first_id(from))))
         .add_option(filter.until.map(|until| Column::Id.lt(first_id(until))));
+    for (span, column) in [
+        (filter.started, Column::StartedAt),
+        (filter.ended, Column::EndedAt),
+    ] {
+        if !span.is_open() {
+            all = all.add(span.holds(column));
+        }
+    }
     if let Some(list) = &filter.statuses {
         all = all.add(Column::Status.is_in(list.iter().map(|status| status.code())));
     }

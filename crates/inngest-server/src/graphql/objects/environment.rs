@@ -378,7 +378,7 @@ async fn run_list(
     request: PageRequest,
 ) -> Result<RunList, Error> {
     Ok(RunList {
-        search: filter.search.take().map(|CelExpression(text)| text),
+        sought: filter.sought(),
         filter: filter.into_service(ctx).await?,
         direction: RunOrder::direction(order),
         request,
@@ -398,7 +398,7 @@ pub(crate) async fn list_runs(
     let feed_cursor = feed_cursor(ctx).await?;
     let found = answer(ctx, list.clone()).await?;
     let extra = RunPage {
-        length: Length::Total(Total::Runs(list.filter, list.search)),
+        length: Length::Total(Total::Runs(list.filter, list.sought)),
         scan: found.1.as_ref().map(Into::into),
         feed_cursor,
     };
@@ -422,7 +422,7 @@ pub(crate) async fn list_runs_of(
         false => ((page::Page::empty(), None), Length::Known(0)),
         true => {
             let found = answer(ctx, FunctionRunsOf(function, list.clone())).await?;
-            let key = FunctionRunCountOf(function, list.filter, list.search);
+            let key = FunctionRunCountOf(function, list.filter, list.sought);
             (found, Length::FunctionRuns(key))
         }
     };

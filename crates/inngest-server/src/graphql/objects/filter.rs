@@ -10,15 +10,15 @@ use inngest_core::{
     run::{RunStatus, TriggerKind},
     time::Timestamp,
 };
-use inngest_services as services;
+use inngest_services::{self as services, TimeSpan};
 
 use crate::graphql::{
     connection::{Counted, Length, OrderDirection, Page},
     ids::{self, GlobalId, ReplayId},
-    listed::{FunctionList, Total},
+    listed::{FunctionList, Sought, Total},
     objects::{
         function::FunctionObject,
-        run_parts::{RunStatusEnum, RunTriggerKind},
+        run_parts::{RunActivity, RunStatusEnum, RunTriggerKind},
     },
     parents::{FunctionCountOf, FunctionsOf},
     related::{IdsOfSlugs, answer},
@@ -46,10 +46,17 @@ pub(crate) struct MillisecondsRange {
 /// Filter for runs; all given parts must hold.
 #[derive(InputObject)]
 pub(crate) struct RunFilter {
-    /// Interval in which the runs were queued.
+    /// Interval; which time is meant is set by timeField.
     time: TimeRange,
+    /// Time the interval applies to; QUEUED_AT when omitted. An index knows when runs were queued; by their start or end they are looked
+    /// for among those that were queued before, newest first, within the budget of a search: scan says how far. With statuses FAILED,
+    /// CANCELLED or SKIPPED an index narrows these.
+    time_field: Option<RunTimeRangeField>,
     /// Only these states; SKIPPED only when listed.
     statuses: Option<Vec<RunStatusEnum>>,
+    /// Only doing this now, each by the busiest of its branches. Those that have not ended, which an index knows, are looked through within
+    /// the budget of a search.
+    activities: Option<Vec<RunActivity>>,
     /// Only of these functions.
     pub(crate) function_ids: Option<Vec<ID>>,
     /// Only of functions with these slugs.
@@ -77,6 +84,15 @@ pub(crate) struct RunFilter {
 }
 
 impl RunFilter {
+    /// Takes out what no filter of the service has.
+    pub(crate) fn sought(&mut self) -> Sought {
+        let activities = self.activities.take();
+        Sought {
+            search: self.search.take().map(|CelExpression(text)| text),
+            activities: activities.map(|list| list.into_iter().map(Into::into).collect()),
+        }
+    }
+
     /// The filter as the service takes it, but for the time at which it is asked: whoever reads the list adds it.
     pub(crate) async fn into_service(
         self,
@@ -107,9 +123,20 @@ impl RunFilter {
         let (min, max) = self
             .duration_ms
             .map_or((None, None), |range| (range.min, range.max));
-        Ok(services::RunFilter {
+        let asked = TimeSpan {
             from: Some(self.time.from.0),
             until: self.time.until.map(|until| until.0),
+        };
+        let of = |which| match self.time_field.unwrap_or(RunTimeRangeField::QueuedAt) == which {
+            true => asked,
+            false => TimeSpan::default(),
+        };
+        let queued = of(RunTimeRangeField::QueuedAt);
+        Ok(services::RunFilter {
+            from: queued.from,
+            until: queued.until,
+            started: of(RunTimeRangeField::StartedAt),
+            ended: of(RunTimeRangeField::EndedAt),
             statuses: Some(statuses),
             functions,
             apps: parse_all::<AppId>(self.app_ids)?,
@@ -133,6 +160,17 @@ impl RunFilter {
 
 fn parse_all<T: GlobalId>(list: Option<Vec<ID>>) -> Result<Option<Vec<T>>, Error> {
     list.as_deref().map(ids::parse_all::<T>).transpose()
+}
+
+/// Times of a run.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunTimeRangeField {
+    /// When it was queued.
+    QueuedAt,
+    /// When it started.
+    StartedAt,
+    /// When it ended.
+    EndedAt,
 }
 
 /// Times of a run by which lists of runs can be ordered.

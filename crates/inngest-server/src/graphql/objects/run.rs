@@ -11,7 +11,7 @@ use inngest_core::{
     wait::parse_correlation,
     wire::finish,
 };
-use inngest_services::{Error as ServiceError, Reason};
+use inngest_services::{Activity, Error as ServiceError, Reason};
 
 use crate::graphql::{
     asking::asking,
@@ -136,7 +136,7 @@ impl RunObject {
     async fn activity(&self, ctx: &Context<'_>) -> Option<Result<RunActivity, Error>> {
         reasons(ctx, &self.0)
             .await
-            .map(|reasons| reasons.map(|reasons| RunActivity::of(&reasons)))
+            .map(|reasons| reasons.map(|reasons| Activity::of(&reasons).map(Into::into)))
             .and_then(Result::transpose)
     }
 

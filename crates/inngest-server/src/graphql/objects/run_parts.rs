@@ -12,7 +12,7 @@ use inngest_core::{
     run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
     time::Timestamp,
 };
-use inngest_services::{Reason, RunTotals};
+use inngest_services::{Activity, Reason, RunTotals};
 
 use crate::graphql::{
     loaders::load,
@@ -44,7 +44,8 @@ pub(crate) enum RunStatusEnum {
 }
 
 /// What an unfinished run is doing.
-#[derive(Enum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "Activity")]
 pub(crate) enum RunActivity {
     /// A request to the app is under way.
     Executing,
@@ -64,30 +65,6 @@ pub(crate) enum RunActivity {
     Sleeping,
 }
 
-impl RunActivity {
-    /// The busiest of what is said about a run.
-    pub(crate) fn of(reasons: &[Reason]) -> Option<Self> {
-        reasons
-            .iter()
-            .filter_map(|reason| Self::of_code(reason.code))
-            .min()
-    }
-
-    fn of_code(code: &str) -> Option<Self> {
-        match code {
-            "calling_app" | "fetching" => Some(Self::Executing),
-            "retrying" => Some(Self::Retrying),
-            "queued" | "scheduled" => Some(Self::Queued),
-            "paused" => Some(Self::Paused),
-            "waiting_for_run" => Some(Self::Invoking),
-            "waiting_for_signal" => Some(Self::WaitingForSignal),
-            "waiting_for_event" => Some(Self::WaitingForEvent),
-            "sleeping" => Some(Self::Sleeping),
-            _ => None,
-        }
-    }
-}
-
 /// Why one branch of a run is where it is.
 #[derive(SimpleObject)]
 pub(crate) struct RunReason {
@@ -104,7 +81,7 @@ pub(crate) struct RunReason {
 impl RunReason {
     pub(crate) fn of(reason: &Reason) -> Option<Self> {
         Some(Self {
-            activity: RunActivity::of_code(reason.code)?,
+            activity: reason.activity()?.into(),
             text: reason.text.clone(),
             until: reason.until.map(DateTime),
             step_id: reason.step.as_ref().map(ToString::to_string),
@@ -352,35 +329,6 @@ impl StepStatusCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn run_does_what_its_busiest_branch_does() {
-        let reasons = |codes: &[&'static str]| {
-            codes
-                .iter()
-                .map(|code| Reason {
-                    code,
-                    text: String::new(),
-                    until: None,
-                    step: None,
-                })
-                .collect::<Vec<_>>()
-        };
-        for (codes, expected) in [
-            (
-                &["sleeping", "waiting_for_event"][..],
-                Some(RunActivity::WaitingForEvent),
-            ),
-            (&["sleeping"], Some(RunActivity::Sleeping)),
-            (&["sleeping", "calling_app"], Some(RunActivity::Executing)),
-            (&["retrying", "queued"], Some(RunActivity::Retrying)),
-            (&["sleeping", "paused"], Some(RunActivity::Paused)),
-            (&["ended"], None),
-            (&[], None),
-        ] {
-            assert_eq!(RunActivity::of(&reasons(codes)), expected, "{codes:?}");
-        }
-    }
 
     #[test]
     fn reason_of_a_cancellation_is_read_from_its_sentence() {
