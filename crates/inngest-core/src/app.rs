@@ -6,6 +6,7 @@ use crate::{
     ids::{AppId, FunctionId, SyncId},
     json::Json,
     pause::Pause,
+    sync::SyncFailure,
     time::Timestamp,
 };
 
@@ -26,14 +27,20 @@ pub struct App {
     pub sdk_version: String,
     /// For example `express`.
     pub framework: Option<String>,
+    /// Where it is hosted, if it says so; for example `vercel`.
+    pub platform: Option<String>,
     /// Checksum of the last accepted sync.
     pub checksum: String,
     /// Why the last sync failed, when it did.
-    pub error: Option<String>,
+    pub failure: Option<SyncFailure>,
+    /// The last sync that is kept.
+    pub last_sync: SyncId,
     /// When it was first seen.
     pub created_at: Timestamp,
     /// When it last changed.
     pub synced_at: Timestamp,
+    /// When it last registered, whether or not anything had changed; to [`crate::sync::WRITTEN_EVERY`].
+    pub seen_at: Timestamp,
     /// When it was removed.
     pub archived_at: Option<Timestamp>,
 }
@@ -72,6 +79,8 @@ pub struct FunctionVersion {
     pub number: u32,
     /// The configuration as the app sent it.
     pub config: Json,
+    /// The sync that brought it.
+    pub sync: SyncId,
     /// When it was registered.
     pub created_at: Timestamp,
 }

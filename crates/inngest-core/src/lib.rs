@@ -22,6 +22,7 @@ pub mod page;
 pub mod pause;
 pub mod rollup;
 pub mod run;
+pub mod sync;
 pub mod time;
 pub mod trace_context;
 pub mod wait;

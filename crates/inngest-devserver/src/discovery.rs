@@ -94,9 +94,12 @@ impl Watch {
             urls.extend(found);
         }
         let (services, actor, notices) = (&self.services, &self.actor, &self.notices);
+        let ids = &self.ids;
         let seen: Vec<(String, Option<AppId>, Seen)> = stream::iter(urls)
             .map(|url| async move {
-                let (app, seen) = ask(services, actor, &url, notices.functions(&url)).await;
+                let before = ids.get(&url).copied();
+                let (app, seen) =
+                    ask(services, actor, (&url, before), notices.functions(&url)).await;
                 (url, app, seen)
             })
             .buffer_unordered(AT_ONCE)
@@ -126,7 +129,7 @@ impl Watch {
         let mut any_works = false;
         for app in apps.into_iter().filter(|app| app.archived_at.is_none()) {
             let is_ours = self.ids.values().any(|id| *id == app.id);
-            let is_due = self.settings.poll_healthy || app.error.is_some();
+            let is_due = self.settings.poll_healthy || app.failure.is_some();
             let is_http = app.url.starts_with("http://") || app.url.starts_with("https://");
             any_works |= !is_ours && !is_due;
             if !is_ours && is_due && is_http {
@@ -174,10 +177,10 @@ impl Watch {
 async fn ask(
     services: &Services,
     actor: &Actor,
-    url: &str,
+    (url, before): (&str, Option<AppId>),
     known: Option<&BTreeSet<String>>,
 ) -> (Option<AppId>, Seen) {
-    let report = match services.apps().sync(actor, url).await {
+    let report = match services.apps().sync(actor, url, before).await {
         Ok(report) => report,
         Err(error) => return (None, failed(&error)),
     };

@@ -10,6 +10,7 @@ use inngest_core::{
     json::Json,
     limits,
     run::reply::FailureClass,
+    sync::SyncKind,
     time::Timestamp,
     wire::{
         headers,
@@ -32,15 +33,6 @@ use crate::{
 
 /// How long one dial of discovery may last. Local, so it is answered at once or not at all.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// How an app is asked to register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncKind {
-    /// It sends its functions to us, then answers. Every SDK can.
-    OutOfBand,
-    /// It may send its functions in the answer.
-    InBand,
-}
 
 /// A request to register.
 #[derive(Clone, Copy, Debug)]

@@ -1,22 +1,25 @@
-//! Apps and their syncs.
+//! Apps, and how they come to be known.
 
 use std::collections::HashMap;
 
 use inngest_core::{
     access::{Actor, Scope},
     app::{App, Function, Synced, diff},
-    ids::{AppId, FunctionId},
+    ids::{AppId, FunctionId, SyncId},
     json::Json,
     limits,
-    wire::sync::{Registration, SyncReply, parse_config},
+    sync::{FUNCTIONS_NAMED, Sync, SyncKind, SyncStatus, WRITTEN_EVERY},
+    time::Timestamp,
+    wire::sync::{Registration, SyncReply, parse_config, parse_register},
 };
-use inngest_executor::{SyncKind, SyncRequest};
+use inngest_executor::SyncRequest;
 use inngest_state::{AppSync, FunctionChange};
 use tracing::{info, warn};
 
 use crate::{
     Error, cron,
     engine::{Engine, TRIES},
+    syncs::{Attempt, shown},
 };
 
 /// Apps. Made by `Services::apps`.
@@ -29,9 +32,54 @@ pub struct SyncReport {
     pub modified: Option<bool>,
     /// The app, when it is known.
     pub app: Option<AppId>,
+    /// What is kept of it; of an app that was in sync already, what is kept of the last time.
+    pub sync: Option<SyncId>,
 }
 
 impl Apps<'_> {
+    /// Takes a registration as an app sends it, from one that says in a header where it is hosted. See [`Apps::register`].
+    ///
+    /// # Errors
+    /// `Sync` with the code of what is wrong with it, which is kept as a failed sync.
+    pub async fn register_body(
+        &self,
+        actor: &Actor,
+        body: &[u8],
+        platform: Option<&str>,
+    ) -> Result<Synced, Error> {
+        actor.require(Scope::AppsWrite)?;
+        let since = self.0.clock.now();
+        match parse_register(body) {
+            Ok(registration) => self.register(actor, registration.hosted_on(platform)).await,
+            Err(mut invalid) => {
+                let about = &mut invalid.about;
+                about.platform = about.platform.take().or(platform.map(str::to_owned));
+                let attempt = Attempt::invalid(&invalid, SyncKind::OutOfBand, since);
+                Err(Error::Sync {
+                    code: invalid.code,
+                    sync: self.note_failure(actor, &attempt).await,
+                    message: invalid.message,
+                })
+            }
+        }
+    }
+
+    /// Refuses the registration of an app that means a server of another kind.
+    pub async fn refuse_other_kind(&self, actor: &Actor, message: String) -> Error {
+        let code = "server_kind_mismatch";
+        let now = self.0.clock.now();
+        let attempt = Attempt::failed(code, &message, SyncKind::OutOfBand, now);
+        let sync = match actor.require(Scope::AppsWrite) {
+            Ok(()) => self.note_failure(actor, &attempt).await,
+            Err(_) => None,
+        };
+        Error::Sync {
+            code,
+            message,
+            sync,
+        }
+    }
+
     /// Stores what an app says about itself: all of it, or nothing. The same again changes nothing.
     ///
     /// # Errors
@@ -41,29 +89,96 @@ impl Apps<'_> {
         actor: &Actor,
         registration: Registration,
     ) -> Result<Synced, Error> {
+        self.register_by(actor, registration, SyncKind::OutOfBand)
+            .await
+    }
+
+    async fn register_by(
+        &self,
+        actor: &Actor,
+        registration: Registration,
+        kind: SyncKind,
+    ) -> Result<Synced, Error> {
         actor.require(Scope::AppsWrite)?;
+        let engine = self.0;
         if registration.functions.len() > limits::FUNCTIONS_PER_APP {
-            return Err(Error::OverLimit {
+            let error = Error::OverLimit {
                 code: "too_many_functions",
                 what: "functions of one app",
                 limit: limits::FUNCTIONS_PER_APP as u64,
                 actual: registration.functions.len() as u64,
-            });
+            };
+            let message = error.to_string();
+            let attempt = Attempt::failed(error.code(), &message, kind, engine.clock.now());
+            let attempt = attempt.about(registration.about());
+            self.note_failure(actor, &attempt).await;
+            return Err(error);
         }
-        let engine = self.0;
         let _one_at_a_time = engine.syncing.lock().await;
         for _ in 0..TRIES {
-            if let Some(synced) = self.try_register(actor, &registration).await? {
+            if let Some(synced) = self.try_register(actor, &registration, kind).await? {
                 return Ok(synced);
             }
         }
         Err(Error::Busy)
     }
 
+    /// Whether the app is known as the registration says; then it is noted that it is there. None: look again.
+    async fn is_known(
+        &self,
+        actor: &Actor,
+        app: &App,
+        registration: &Registration,
+        kind: SyncKind,
+    ) -> Result<Option<SyncId>, Error> {
+        let engine = self.0;
+        let now = engine.clock.now();
+        if app.failure.is_none() {
+            if now.since(app.seen_at) >= WRITTEN_EVERY {
+                engine.store.note_seen(actor.env, app.id, now).await?;
+            }
+            return Ok(Some(app.last_sync));
+        }
+        let record = self.record_of(app.id, registration, kind, now);
+        let record = Sync {
+            status: SyncStatus::Unchanged,
+            ..record
+        };
+        let is_noted = engine
+            .store
+            .record_sync(actor.org, actor.env, app, &record)
+            .await?;
+        Ok(is_noted.then_some(record.id))
+    }
+
+    /// A sync that succeeded and has changed no function.
+    fn record_of(
+        &self,
+        app: AppId,
+        registration: &Registration,
+        kind: SyncKind,
+        now: Timestamp,
+    ) -> Sync {
+        Sync {
+            id: self.0.ids.sync(),
+            app: Some(app),
+            status: SyncStatus::Succeeded,
+            kind,
+            about: shown(&registration.about()),
+            failure: None,
+            added: Vec::new(),
+            changed: Vec::new(),
+            removed: Vec::new(),
+            created_at: now,
+            last_at: now,
+        }
+    }
+
     async fn try_register(
         &self,
         actor: &Actor,
         registration: &Registration,
+        kind: SyncKind,
     ) -> Result<Option<Synced>, Error> {
         let engine = self.0;
         let now = engine.clock.now();
@@ -73,16 +188,14 @@ impl Apps<'_> {
         if let Some(app) = known.as_ref().filter(|app| {
             app.checksum == registration.checksum
                 && app.archived_at.is_none()
-                && app.error.is_none()
+                && app.platform == registration.platform
         }) {
-            let sync = engine.store.last_sync(actor.env, app.id).await?;
-            if let Some(sync) = sync {
-                return Ok(Some(Synced {
-                    sync,
-                    app: id,
-                    modified: false,
-                }));
-            }
+            let sync = self.is_known(actor, app, registration, kind).await?;
+            return Ok(sync.map(|sync| Synced {
+                sync,
+                app: id,
+                modified: false,
+            }));
         }
         let stored = engine.store.functions_of_app(actor.env, id).await?;
         let ids: Vec<(FunctionId, &Json)> = registration
@@ -117,11 +230,23 @@ impl Apps<'_> {
                 now,
             ));
         }
+        let was_there = |id: &FunctionId| {
+            let is_live = |it: &&Function| it.id == *id && it.archived_at.is_none();
+            stored.iter().find(is_live).is_some()
+        };
+        let upserts = changes.upserts.iter().map(|(id, _)| *id);
+        let (changed, added): (Vec<_>, Vec<_>) = upserts.partition(was_there);
+        let named = |ids: Vec<FunctionId>| ids.into_iter().take(FUNCTIONS_NAMED).collect();
+        let record = Sync {
+            added: named(added),
+            changed: named(changed),
+            removed: named(changes.archives.clone()),
+            ..self.record_of(id, registration, kind, now)
+        };
         let change = AppSync {
             org: actor.org,
             env: actor.env,
             expected_version,
-            sync: engine.ids.sync(),
             app: App {
                 id,
                 name: registration.app_name.clone(),
@@ -130,12 +255,16 @@ impl Apps<'_> {
                 sdk_language: registration.sdk_language.clone(),
                 sdk_version: registration.sdk_version.clone(),
                 framework: registration.framework.clone(),
+                platform: registration.platform.clone(),
                 checksum: registration.checksum.clone(),
-                error: None,
+                failure: None,
+                last_sync: record.id,
                 created_at: known.map_or(now, |app| app.created_at),
                 synced_at: now,
+                seen_at: now,
                 archived_at: None,
             },
+            record: Some(record),
             functions,
             archives: changes.archives.clone(),
             function_count: registration.functions.len(),
@@ -149,7 +278,7 @@ impl Apps<'_> {
         engine.schedule(&change.work).await;
         log_sync(registration, &stored, &change);
         Ok(Some(Synced {
-            sync: change.sync,
+            sync: change.app.last_sync,
             app: id,
             modified: true,
         }))
@@ -192,7 +321,7 @@ impl Apps<'_> {
                 org: actor.org,
                 env: actor.env,
                 expected_version,
-                sync: engine.ids.sync(),
+                record: None,
                 app: App {
                     archived_at: Some(now),
                     checksum: String::new(),
@@ -252,7 +381,7 @@ impl Apps<'_> {
                 org: actor.org,
                 env: actor.env,
                 expected_version,
-                sync: engine.ids.sync(),
+                record: None,
                 app: App {
                     archived_at: None,
                     synced_at: now,
@@ -274,56 +403,87 @@ impl Apps<'_> {
         Err(Error::Busy)
     }
 
-    /// Asks the app at this URL which functions it has. It answers by registering, or in its reply.
+    /// Asks the app at this URL which functions it has. It answers by registering, or in its reply. `known` is the app that was found there
+    /// before, if any: what fails is said of it.
     ///
     /// # Errors
-    /// `Sync` with the code of sdk-protocol 1.7 when the app does not answer, is no app, or refuses.
-    pub async fn sync(&self, actor: &Actor, url: &str) -> Result<SyncReport, Error> {
+    /// `Sync` with the code of sdk-protocol 1.7 when the app does not answer, is no app, or refuses; kept as a failed sync.
+    pub async fn sync(
+        &self,
+        actor: &Actor,
+        url: &str,
+        known: Option<AppId>,
+    ) -> Result<SyncReport, Error> {
         actor.require(Scope::AppsWrite)?;
         let engine = self.0;
+        let since = engine.clock.now();
         let request = SyncRequest {
             url,
             kind: SyncKind::OutOfBand,
             signing_key: engine.settings.signing_keys.first(),
-            now: engine.clock.now(),
+            now: since,
         };
-        match engine.client.sync(request).await {
+        let (attempt, code, message) = match engine.client.sync(request).await {
             SyncReply::Registered => {
-                let app = engine.store.find_app_by_url(actor.env, url).await?;
-                Ok(SyncReport {
+                let app = self.find_at(actor, url).await?;
+                return Ok(SyncReport {
                     modified: None,
+                    sync: app.as_ref().map(|app| app.last_sync),
                     app: app.map(|app| app.id),
-                })
+                });
             }
             SyncReply::InBand(registration) => {
-                let synced = self.register(actor, *registration).await?;
-                Ok(SyncReport {
+                let kind = SyncKind::InBand;
+                let synced = self.register_by(actor, *registration, kind).await?;
+                return Ok(SyncReport {
                     modified: Some(synced.modified),
                     app: Some(synced.app),
-                })
+                    sync: Some(synced.sync),
+                });
             }
-            SyncReply::Invalid(invalid) => Err(Error::Sync {
-                code: invalid.code,
-                message: invalid.message,
-            }),
-            SyncReply::Failed { code, message } => Err(Error::Sync {
-                code: stable(&code),
+            SyncReply::Invalid(invalid) => (
+                Attempt::invalid(&invalid, SyncKind::InBand, since),
+                invalid.code,
+                invalid.message,
+            ),
+            SyncReply::Failed { code, message } => (
+                Attempt::failed(&code, &message, SyncKind::OutOfBand, since),
+                stable(&code),
                 message,
-            }),
-        }
+            ),
+        };
+        let attempt = attempt.at(url, known);
+        Err(Error::Sync {
+            code,
+            message,
+            sync: self.note_failure(actor, &attempt).await,
+        })
     }
 
     /// The same where the caller wants the app: an answer without a registration is a failure.
     ///
     /// # Errors
     /// As of [`Apps::sync`], and `Sync` with the code `not_registered`.
-    pub async fn sync_registered(&self, actor: &Actor, url: &str) -> Result<AppId, Error> {
-        let report = self.sync(actor, url).await?;
-        report.app.ok_or_else(|| Error::Sync {
-            code: "not_registered",
-            message: "the app answered, but registered nothing under this URL: it may talk to another server (INNGEST_DEV, INNGEST_BASE_URL) \
-                or know itself by another URL (serveOrigin, servePath)"
-                .to_owned(),
+    pub async fn sync_registered(
+        &self,
+        actor: &Actor,
+        url: &str,
+        known: Option<AppId>,
+    ) -> Result<(AppId, Option<SyncId>), Error> {
+        let since = self.0.clock.now();
+        let report = self.sync(actor, url, known).await?;
+        if let Some(app) = report.app {
+            return Ok((app, report.sync));
+        }
+        let code = "not_registered";
+        let message = "the app answered, but registered nothing under this URL: it may talk to another server (INNGEST_DEV, INNGEST_BASE_URL) \
+            or know itself by another URL (serveOrigin, servePath)"
+            .to_owned();
+        let attempt = Attempt::failed(code, &message, SyncKind::OutOfBand, since).at(url, known);
+        Err(Error::Sync {
+            code,
+            sync: self.note_failure(actor, &attempt).await,
+            message,
         })
     }
 

@@ -3,7 +3,7 @@
 use inngest_core::{
     access::Denied,
     expr::ExprError,
-    ids::{InvalidId, RunId},
+    ids::{InvalidId, RunId, SyncId},
     page::InvalidCursor,
 };
 
@@ -50,7 +50,12 @@ pub enum Error {
     Denied(#[from] Denied),
     /// The app could not be synced.
     #[error("{message}")]
-    Sync { code: &'static str, message: String },
+    Sync {
+        code: &'static str,
+        message: String,
+        /// What is kept of the attempt.
+        sync: Option<SyncId>,
+    },
     /// The server has more to do than it can take on.
     #[error("the server is at its limit; try again in a moment")]
     Busy,

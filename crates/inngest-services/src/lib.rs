@@ -50,6 +50,7 @@ mod sift;
 mod signals;
 mod sorted;
 mod suites;
+mod syncs;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod time;
@@ -87,7 +88,9 @@ pub use error::{Error, Kind};
 pub use events::Events;
 pub use explain::{Activity, Reason};
 pub use expressions::{Checked, ExpressionUse};
-pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, TimeSpan, WaitFilter};
+pub use inngest_state::{
+    BulkFilter, EventFilter, FunctionHead, RunFilter, SyncFilter, TimeSpan, WaitFilter,
+};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,

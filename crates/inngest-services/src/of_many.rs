@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The pages of all parents, also of those that have nothing.
-fn with_empty<K: Copy + Eq + Hash, T>(
+pub(crate) fn with_empty<K: Copy + Eq + Hash, T>(
     parents: &[K],
     mut pages: HashMap<K, Page<T>>,
 ) -> HashMap<K, Page<T>> {
@@ -36,7 +36,7 @@ fn with_empty<K: Copy + Eq + Hash, T>(
 }
 
 /// The counts of all parents, also of those that have nothing.
-fn with_zero<K: Copy + Eq + Hash>(
+pub(crate) fn with_zero<K: Copy + Eq + Hash>(
     parents: &[K],
     mut counts: HashMap<K, Count>,
 ) -> HashMap<K, Count> {

@@ -309,7 +309,8 @@ impl Apps<'_> {
     pub async fn sync_again(&self, actor: &Actor, name: &str) -> Result<App, Error> {
         actor.require(Scope::AppsWrite)?;
         let app = self.0.find_app(actor, name).await?;
-        self.sync_url(actor, &app.url).await
+        let (id, _) = self.sync_registered(actor, &app.url, Some(app.id)).await?;
+        self.0.find_app(actor, &id.to_string()).await
     }
 
     /// Asks the app at this URL which functions it has.
@@ -317,7 +318,7 @@ impl Apps<'_> {
     /// # Errors
     /// Those of [`Apps::sync_registered`].
     pub async fn sync_url(&self, actor: &Actor, url: &str) -> Result<App, Error> {
-        let id = self.sync_registered(actor, url).await?;
+        let (id, _) = self.sync_registered(actor, url, None).await?;
         self.0.find_app(actor, &id.to_string()).await
     }
 

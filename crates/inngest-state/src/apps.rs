@@ -2,10 +2,11 @@
 
 use inngest_core::{
     app::{App, Function},
-    ids::{AppId, EnvId, FunctionId, OrgId, SyncId},
+    ids::{AppId, EnvId, FunctionId, OrgId},
     job::Work,
     json::Json,
     limits,
+    sync::Sync,
     time::Timestamp,
 };
 use sea_orm::{
@@ -15,9 +16,10 @@ use sea_orm::{
 
 use crate::{
     Error, Store,
-    entity::{app, environment, function, sync},
+    entity::{app, environment, function},
     rows::{WORK_COLUMNS, bytes, json, ms, optional_ms, work_values},
     sql::{execute_in, insert_rows},
+    syncs::save_record,
     write::get,
 };
 
@@ -30,9 +32,9 @@ pub struct AppSync {
     pub env: EnvId,
     /// The version of the environment's functions that this was computed from.
     pub expected_version: i64,
-    /// The record of this sync.
-    pub sync: SyncId,
-    /// The app as it is now.
+    /// What is kept of this sync; none when an app is removed or brought back.
+    pub record: Option<Sync>,
+    /// The app as it is now. Versions of functions say that its last sync made them.
     pub app: App,
     /// New, changed and returned functions.
     pub functions: Vec<FunctionChange>,
@@ -250,26 +252,20 @@ impl Store {
 
     /// The app at a URL, unless it is archived.
     pub async fn find_app_by_url(&self, env: EnvId, url: &str) -> Result<Option<App>, Error> {
+        self.find_app_by_urls(env, &[url]).await
+    }
+
+    /// The app at any of these URLs, unless it is archived; the one that changed last if there are several.
+    pub async fn find_app_by_urls(&self, env: EnvId, urls: &[&str]) -> Result<Option<App>, Error> {
         let row = app::Entity::find()
             .filter(app::Column::EnvId.eq(env.raw()))
-            .filter(app::Column::Url.eq(url))
+            .filter(app::Column::Url.is_in(urls.iter().copied()))
             .filter(app::Column::ArchivedAt.is_null())
+            .order_by_desc(app::Column::SyncedAt)
             .one(self.reader())
             .await
             .map_err(Error::on("apps"))?;
         row.map(App::try_from).transpose()
-    }
-
-    /// The last sync of an app.
-    pub async fn last_sync(&self, env: EnvId, app: AppId) -> Result<Option<SyncId>, Error> {
-        let row = sync::Entity::find()
-            .filter(sync::Column::EnvId.eq(env.raw()))
-            .filter(sync::Column::AppId.eq(app.raw()))
-            .order_by_desc(sync::Column::CreatedAt)
-            .one(self.reader())
-            .await
-            .map_err(Error::on("syncs"))?;
-        Ok(row.map(|row| SyncId::from_raw(row.id)))
     }
 
     /// Writes a sync. `false` when the functions have changed since `expected_version`: compute it again.
@@ -302,6 +298,7 @@ impl Store {
 
 async fn save_app(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(), Error> {
     let app = &change.app;
+    let failure = app.failure.as_ref();
     let row = vec![
         app.id.raw().into(),
         change.org.raw().into(),
@@ -313,37 +310,32 @@ async fn save_app(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(), Err
         app.sdk_version.clone().into(),
         app.framework.clone().into(),
         app.checksum.clone().into(),
-        change.sync.raw().into(),
-        app.error.clone().into(),
+        app.last_sync.raw().into(),
+        failure.map(|failure| failure.message.clone()).into(),
         ms(app.created_at),
         ms(app.synced_at),
         optional_ms(app.archived_at),
+        app.platform.clone().into(),
+        failure.map(|failure| failure.code.clone()).into(),
+        ms(app.seen_at),
     ];
     let head = "apps (id, org_id, env_id, name, url, version, sdk_language, sdk_version, framework, checksum, last_sync_id, error, \
-                created_at, synced_at, archived_at)";
+                created_at, synced_at, archived_at, platform, error_code, seen_at)";
     let tail = "ON CONFLICT (id) DO UPDATE SET url = excluded.url, version = excluded.version, sdk_language = excluded.sdk_language, \
                 sdk_version = excluded.sdk_version, framework = excluded.framework, checksum = excluded.checksum, \
                 last_sync_id = excluded.last_sync_id, error = excluded.error, synced_at = excluded.synced_at, \
-                archived_at = excluded.archived_at";
+                archived_at = excluded.archived_at, platform = excluded.platform, error_code = excluded.error_code, \
+                seen_at = excluded.seen_at";
     insert_rows(tx, head, tail, vec![row])
         .await
         .map_err(Error::on("apps"))?;
-    let row = vec![
-        change.sync.raw().into(),
-        change.org.raw().into(),
-        change.env.raw().into(),
-        app.id.raw().into(),
-        app.url.clone().into(),
-        format!("{}:{}", app.sdk_language, app.sdk_version).into(),
-        i32::try_from(change.function_count)
-            .unwrap_or(i32::MAX)
-            .into(),
-        ms(change.now),
-    ];
-    let head = "syncs (id, org_id, env_id, app_id, url, sdk, function_count, created_at)";
-    insert_rows(tx, head, "", vec![row])
-        .await
-        .map_err(Error::on("syncs"))
+    match &change.record {
+        Some(record) => {
+            let count = change.function_count;
+            save_record(tx, change.org, change.env, record, count).await
+        }
+        None => Ok(()),
+    }
 }
 
 async fn save_functions(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(), Error> {
@@ -381,7 +373,7 @@ async fn save_functions(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(
                 version(function).into(),
                 change.org.raw().into(),
                 change.env.raw().into(),
-                change.sync.raw().into(),
+                change.app.last_sync.raw().into(),
                 bytes(&function.config),
                 ms(change.now),
             ]

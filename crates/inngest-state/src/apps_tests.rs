@@ -4,6 +4,7 @@ use inngest_core::{
     app::App,
     ids::{DEFAULT_ENV, DEFAULT_ORG, FunctionId, SyncId, WorkId},
     job::{JobKind, Work},
+    sync::{About, Sync, SyncFailure, SyncKind, SyncStatus},
 };
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ pub(crate) fn sync(number: u128, expected_version: i64, functions: Vec<FunctionC
         org: DEFAULT_ORG,
         env: DEFAULT_ENV,
         expected_version,
-        sync: SyncId::from_raw(Uuid::from_u128(number)),
+        record: Some(record(number, SyncStatus::Succeeded)),
         app: App {
             id: app_id(),
             name: "shop".to_owned(),
@@ -36,10 +37,13 @@ pub(crate) fn sync(number: u128, expected_version: i64, functions: Vec<FunctionC
             sdk_language: "js".to_owned(),
             sdk_version: "4.0.0".to_owned(),
             framework: Some("express".to_owned()),
+            platform: Some("vercel".to_owned()),
             checksum: format!("sum{number}"),
-            error: None,
+            failure: None,
+            last_sync: SyncId::from_raw(Uuid::from_u128(number)),
             created_at: now,
             synced_at: now,
+            seen_at: now,
             archived_at: None,
         },
         function_count: functions.len(),
@@ -47,6 +51,33 @@ pub(crate) fn sync(number: u128, expected_version: i64, functions: Vec<FunctionC
         archives: Vec::new(),
         work: Vec::new(),
         now,
+    }
+}
+
+/// An attempt of the app with this number as its id and its time.
+pub(crate) fn record(number: u128, status: SyncStatus) -> Sync {
+    let now = at(i64::try_from(number).unwrap());
+    let failure = || SyncFailure::new("unreachable", "no answer");
+    Sync {
+        id: SyncId::from_raw(Uuid::from_u128(number)),
+        app: Some(app_id()),
+        status,
+        kind: SyncKind::InBand,
+        about: About {
+            app_name: None,
+            url: Some(URL.to_owned()),
+            app_version: Some("v1".to_owned()),
+            sdk_language: Some("js".to_owned()),
+            sdk_version: Some("4.0.0".to_owned()),
+            framework: Some("express".to_owned()),
+            platform: Some("vercel".to_owned()),
+        },
+        failure: (status == SyncStatus::Failed).then(failure),
+        added: vec![function_id()],
+        changed: Vec::new(),
+        removed: vec![function_id(), function_id()],
+        created_at: now,
+        last_at: now,
     }
 }
 
@@ -79,7 +110,7 @@ async fn sync_is_written_whole_and_read_back() {
         );
         change.work = vec![tick.clone()];
         change.app.version = Some("v1".to_owned());
-        change.app.error = Some("odd".to_owned());
+        change.app.failure = Some(SyncFailure::new("not_sdk", "odd"));
         assert!(store.save_sync(&change).await.unwrap());
         let (version, functions) = store.load_functions(DEFAULT_ENV).await.unwrap();
         let slugs: Vec<_> = functions
@@ -95,9 +126,10 @@ async fn sync_is_written_whole_and_read_back() {
             store.find_app_by_url(DEFAULT_ENV, URL).await.unwrap(),
             Some(change.app.clone())
         );
+        let record = change.record.clone().unwrap();
         assert_eq!(
-            store.last_sync(DEFAULT_ENV, app_id()).await.unwrap(),
-            Some(change.sync)
+            store.find_syncs(DEFAULT_ENV, &[record.id]).await.unwrap(),
+            [record]
         );
         assert_eq!(store.rows_of("function_versions").await, 2);
         assert_eq!(

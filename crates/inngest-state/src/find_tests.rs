@@ -1,9 +1,13 @@
 //! Looking things up by id, and that foreign ids find nothing.
 
-use inngest_core::ids::{DEFAULT_ENV, DEFAULT_ORG};
+use inngest_core::{
+    ids::{DEFAULT_ENV, DEFAULT_ORG},
+    sync::SyncStatus,
+};
 
 use crate::{
-    AppFilter, Commit, FunctionFilter,
+    AppFilter, Commit, FunctionFilter, SyncFilter,
+    apps_tests::record,
     lists_tests::{NEWEST, all_events, all_runs, fill, rows},
     samples::*,
     testing::on_each,
@@ -55,8 +59,24 @@ async fn foreign_ids_find_nothing() {
         store.must(commit).await;
         crate::apps_tests::sync_one(&store).await;
         let (run, event, app, function) = (run_id(1), event_id(1), app_id(), function_id());
+        let succeeded = SyncFilter {
+            statuses: Some(vec![SyncStatus::Succeeded]),
+            ..SyncFilter::default()
+        };
+        let sync = record(1, SyncStatus::Succeeded).id;
+        let mut lost = record(2, SyncStatus::Failed);
+        (lost.app, lost.about.url) = (None, None);
+        let done = store.record_sync_without_app(DEFAULT_ORG, DEFAULT_ENV, &lost);
+        done.await.unwrap();
         // Each reader, first as the owner and then as a stranger.
         for (env, expected) in [(DEFAULT_ENV, 1), (OTHER_ENV, 0)] {
+            let syncs = store.list_syncs(env, &succeeded, &rows(9)).await.unwrap();
+            let of_apps = store
+                .list_syncs_of_apps(env, &[app], &rows(9))
+                .await
+                .unwrap();
+            let without = store.last_sync_without_app(env, None).await.unwrap();
+            let synced_at = store.last_synced_at(env).await.unwrap();
             let counts = [
                 (
                     "find_run",
@@ -210,9 +230,13 @@ async fn foreign_ids_find_nothing() {
                     ),
                 ),
                 (
-                    "last_sync",
-                    usize::from(store.last_sync(env, app).await.unwrap().is_some()),
+                    "find_syncs",
+                    store.find_syncs(env, &[sync]).await.unwrap().len(),
                 ),
+                ("list_syncs", syncs.items.len()),
+                ("list_syncs_of_apps", of_apps.len()),
+                ("last_sync_without_app", usize::from(without.is_some())),
+                ("last_synced_at", usize::from(synced_at.is_some())),
             ];
             for (reader, count) in counts {
                 assert_eq!(count, expected, "{reader}");

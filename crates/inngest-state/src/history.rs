@@ -2,7 +2,7 @@
 
 use inngest_core::{
     app::FunctionVersion,
-    ids::{EnvId, FunctionId},
+    ids::{EnvId, FunctionId, SyncId},
 };
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Statement, Value,
@@ -76,6 +76,7 @@ pub(crate) fn version_of(row: function_version::Model) -> Result<FunctionVersion
             column: "version",
         })?,
         config: json(row.config),
+        sync: SyncId::from_raw(row.sync_id),
         created_at: time(row.created_at),
     })
 }

@@ -52,6 +52,7 @@ mod secrets;
 mod signals;
 mod sql;
 mod starts;
+mod syncs;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod work;
@@ -107,6 +108,8 @@ mod shared_tests;
 #[cfg(test)]
 mod signals_tests;
 #[cfg(test)]
+mod syncs_tests;
+#[cfg(test)]
 mod waits_tests;
 #[cfg(test)]
 mod work_tests;
@@ -132,8 +135,8 @@ pub use committer::CommitCounters;
 pub use error::Error;
 pub use events::TenantEvent;
 pub use lists::{
-    AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, TimeSpan, Traces,
-    WaitFilter,
+    AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, SyncFilter,
+    TimeSpan, Traces, WaitFilter,
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;

@@ -12,6 +12,7 @@ use inngest_core::{
     ids::{AppId, BulkId, DEFAULT_ENV, EnvId, FunctionId, RunId},
     page::{Direction, PageRequest},
     run::{RunStatus, TriggerKind},
+    sync::SyncStatus,
     time::Timestamp,
 };
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     AppFilter, EventFilter, FunctionFilter, Hints, Place, RunFilter, Store, StoreSettings,
-    WaitFilter,
+    SyncFilter, WaitFilter,
     fill::{Filling, OTHER_ENV},
     lists_tests::rows,
     pool::{self, Use},
@@ -32,13 +33,14 @@ const PAGE: u32 = 50;
 /// that goes through the large one takes five times as many.
 const MOST: u64 = 4_000;
 /// Tables with a row for each run or more, of which nothing may be read from end to end.
-const LARGE: [&str; 6] = [
+const LARGE: [&str; 7] = [
     "events",
     "runs",
     "steps",
     "failed_attempts",
     "waits",
     "work",
+    "syncs",
 ];
 
 type Log = Arc<Mutex<Vec<Statement>>>;
@@ -58,6 +60,7 @@ async fn filled(database: &TestDatabase) -> (Store, Log) {
         share: 99,
     };
     store.fill(filling, |_| {}).await.unwrap();
+    fill_syncs(&store).await;
     let Place::Postgres(url) = &database.settings().place else {
         panic!("only Postgres is filled");
     };
@@ -376,6 +379,7 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
             .await
             .unwrap();
         wrong.extend(complaints(store, log, "apps", MOST).await);
+        wrong.extend(syncs(store, log, env).await);
         let apps: Vec<AppId> = (0..5)
             .map(|n| AppId::derive(env, &format!("fill{n}")))
             .collect();
@@ -452,6 +456,63 @@ async fn repetitions(store: &Store, log: &Log) -> Vec<String> {
     assert_eq!(counts[&run].value, 10_000);
     wrong.extend(complaints(store, log, "length of repetitions", 45_000).await);
     wrong
+}
+
+/// Lists of attempts to register apps.
+async fn syncs(store: &Store, log: &Log, env: EnvId) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let of = |statuses: &[SyncStatus], without_app| SyncFilter {
+        statuses: (!statuses.is_empty()).then(|| statuses.to_vec()),
+        without_app,
+        ..SyncFilter::default()
+    };
+    let noon = Timestamp::from_millis(5_000);
+    for (name, filter) in [
+        ("all", of(&[], false)),
+        ("those that failed", of(&[SyncStatus::Failed], false)),
+        ("without an app", of(&[], true)),
+        (
+            "of a time",
+            SyncFilter {
+                until: Some(noon),
+                ..of(&[], false)
+            },
+        ),
+    ] {
+        store.list_syncs(env, &filter, &rows(PAGE)).await.unwrap();
+        let what = format!("syncs, {name}");
+        wrong.extend(complaints(store, log, &what, MOST).await);
+    }
+    let apps: Vec<AppId> = (0..5)
+        .map(|n| AppId::derive(env, &format!("fill{n}")))
+        .collect();
+    let pages = store.list_syncs_of_apps(env, &apps, &rows(PAGE)).await;
+    assert!(pages.unwrap().values().all(|page| page.items.len() == 50));
+    wrong.extend(complaints(store, log, "syncs of apps", MOST).await);
+    store.last_sync_without_app(env, None).await.unwrap();
+    wrong.extend(complaints(store, log, "the last sync without an app", MOST).await);
+    wrong
+}
+
+/// Some hundred apps that were registered a hundred times each, of which one attempt in a thousand failed or had no app.
+async fn fill_syncs(store: &Store) {
+    for (env, apps) in [(DEFAULT_ENV, 200), (OTHER_ENV, 5)] {
+        for number in 0..apps {
+            let app = AppId::derive(env, &format!("fill{number}"));
+            let (app, env) = (app.raw(), env.raw());
+            let sql = format!(
+                "INSERT INTO syncs (id, org_id, env_id, app_id, url, sdk, function_count, created_at, status) \
+                 SELECT gen_random_uuid(), '{env}', '{env}', CASE WHEN n = 7 THEN NULL ELSE '{app}'::uuid END, 'http://x', 'js:4', 1, n * 100, \
+                 CASE WHEN n IN (7, 8) THEN 3 ELSE 1 END FROM generate_series(1, 100) n"
+            );
+            store.writer().execute_unprepared(&sql).await.unwrap();
+        }
+    }
+    store
+        .writer()
+        .execute_unprepared("ANALYZE syncs")
+        .await
+        .unwrap();
 }
 
 /// How long a list is, is found out from no more rows than it says.

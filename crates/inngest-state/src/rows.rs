@@ -3,12 +3,15 @@
 use inngest_core::{
     app::{App, Function},
     event::Event,
-    ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
+    ids::{
+        AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, SyncId, WaitId, WorkId,
+    },
     job::{JobKind, Work},
     json::Json,
     run::{
         Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus, StepTold,
     },
+    sync::SyncFailure,
     time::Timestamp,
     wait::{Wait, WaitKind},
 };
@@ -82,7 +85,14 @@ impl TryFrom<app::Model> for App {
     type Error = Error;
 
     fn try_from(row: app::Model) -> Result<Self, Error> {
+        // A server of before told no code.
+        let code = row.error_code.as_deref().unwrap_or("sync_failed");
+        let failure = row.error.as_deref();
         Ok(Self {
+            failure: failure.map(|message| SyncFailure::new(code, message)),
+            last_sync: SyncId::from_raw(row.last_sync_id),
+            seen_at: time(row.seen_at.unwrap_or(row.synced_at)),
+            platform: row.platform,
             id: AppId::from_raw(row.id),
             name: row.name,
             url: row.url,
@@ -91,7 +101,6 @@ impl TryFrom<app::Model> for App {
             sdk_version: row.sdk_version,
             framework: row.framework,
             checksum: row.checksum,
-            error: row.error,
             created_at: time(row.created_at),
             synced_at: time(row.synced_at),
             archived_at: row.archived_at.map(time),

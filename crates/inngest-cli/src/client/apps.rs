@@ -19,6 +19,7 @@ pub(super) const LIST: &[Column] = &[
     ("VERSION", "/sdkVersion"),
     ("FRAMEWORK", "/framework"),
     ("FUNCTIONS", "/functionCount"),
+    ("STATUS", "/status"),
     ("ERROR", "/lastError"),
 ];
 /// One app.
@@ -30,9 +31,11 @@ pub(super) const FACTS: &[Column] = &[
     ("SDK", "/sdkLanguage"),
     ("SDK version", "/sdkVersion"),
     ("Framework", "/framework"),
+    ("Platform", "/platform"),
     ("Version", "/appVersion"),
     ("Created", "/createdAt"),
     ("Archived", "/archivedAt"),
+    ("Status", "/status"),
     ("Last error", "/lastError"),
 ];
 /// A function of it.

@@ -1,6 +1,6 @@
 use axum::{http::StatusCode, response::IntoResponse};
-use inngest_core::{time::Timestamp, wire::sync::SyncReply};
-use inngest_executor::{Probe, SyncKind, SyncRequest};
+use inngest_core::{sync::SyncKind, time::Timestamp, wire::sync::SyncReply};
+use inngest_executor::{Probe, SyncRequest};
 
 use crate::app::{TestApp, client, key, redirect, sdk, strict};
 

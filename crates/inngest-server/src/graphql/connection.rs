@@ -17,7 +17,7 @@ use crate::graphql::{
     listed::{Listed, Total},
     parents::{
         BulkCountOf, EventRunCountOf, FunctionCountOf, FunctionRunCountOf, RepetitionCountOf,
-        ReplayRunCountOf, VersionCountOf,
+        ReplayRunCountOf, SyncCountOf, VersionCountOf,
     },
     related::answer,
     scalars::DateTime,
@@ -97,6 +97,8 @@ pub(crate) enum Length {
     Total(Total),
     /// Of the functions of an app.
     FunctionsOf(FunctionCountOf),
+    /// Of the syncs of an app.
+    SyncsOf(SyncCountOf),
     /// Of the runs of a function.
     FunctionRuns(FunctionRunCountOf),
     /// Of the versions of a function.
@@ -121,6 +123,7 @@ impl Length {
             }
             Self::Total(total) => answer(ctx, total.clone()).await?,
             Self::FunctionsOf(key) => answer(ctx, key.clone()).await?,
+            Self::SyncsOf(key) => answer(ctx, *key).await?,
             Self::FunctionRuns(key) => answer(ctx, key.clone()).await?,
             Self::VersionsOf(key) => answer(ctx, *key).await?,
             Self::EventRuns(key) => answer(ctx, *key).await?,

@@ -9,7 +9,9 @@ use async_graphql::{Error, ID};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use inngest_core::{
-    ids::{AppId, BulkId, EnvId, EventId, FunctionId, InvalidId, OrgId, RunId, StepId, WaitId},
+    ids::{
+        AppId, BulkId, EnvId, EventId, FunctionId, InvalidId, OrgId, RunId, StepId, SyncId, WaitId,
+    },
     run::trace::{SpanId, TraceId},
 };
 
@@ -41,6 +43,9 @@ impl GlobalId for RunId {
 }
 impl GlobalId for OrgId {
     const PREFIX: &'static str = "org";
+}
+impl GlobalId for SyncId {
+    const PREFIX: &'static str = "sync";
 }
 impl GlobalId for WaitId {
     const PREFIX: &'static str = "wait";
@@ -163,6 +168,7 @@ pub(crate) enum Target {
     Backlog(FunctionId),
     Cancellation(BulkId),
     Replay(BulkId),
+    Sync(SyncId),
 }
 
 /// Reads a global id of any type; none when nothing can be found under it.
@@ -215,6 +221,7 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
         WaitId::PREFIX => native.parse().ok().map(Target::Wait),
         CancellationId::PREFIX => native.parse().ok().map(Target::Cancellation),
         ReplayId::PREFIX => native.parse().ok().map(Target::Replay),
+        SyncId::PREFIX => native.parse().ok().map(Target::Sync),
         _ => None,
     }
 }
@@ -277,6 +284,8 @@ mod tests {
             Some(Target::Cancellation(bulk))
         );
         assert_eq!(target(&ReplayId(bulk).global()), Some(Target::Replay(bulk)));
+        let sync = SyncId::from_raw(DEFAULT_ENV.raw());
+        assert_eq!(target(&sync.global()), Some(Target::Sync(sync)));
         let wait = WaitId::derive(run, "a");
         assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));
         assert_eq!(

@@ -13,11 +13,13 @@ use inngest_core::{
     event::Event,
     page::{Count, Direction, Page, PageRequest},
     run::Run,
+    sync::Sync as AppSync,
+    time::Timestamp,
     wait::Wait,
 };
 use inngest_services::{
     Activity, AppFilter, Backlog, BulkFilter, Doing, Error as ServiceError, EventFilter, Found,
-    FunctionFilter, QuickHit, RunFilter, Scan, WaitFilter,
+    FunctionFilter, QuickHit, RunFilter, Scan, SyncFilter, WaitFilter,
 };
 
 use crate::graphql::{loaders::Batches, related::Outcome};
@@ -65,6 +67,14 @@ pub(crate) struct FunctionList(pub(crate) FunctionFilter, pub(crate) PageRequest
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AppList(pub(crate) AppFilter, pub(crate) PageRequest);
 
+/// A page of attempts to register apps.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SyncList(pub(crate) SyncFilter, pub(crate) PageRequest);
+
+/// When an app was last in sync.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LastSynced;
+
 /// A page of waits.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct WaitList(pub(crate) WaitFilter, pub(crate) PageRequest);
@@ -94,6 +104,7 @@ pub(crate) enum Total {
     Apps(AppFilter),
     Waits(WaitFilter),
     Bulk(BulkFilter),
+    Syncs(SyncFilter),
 }
 
 pub(crate) type Read<K, T> = Result<HashMap<K, Outcome<T>>, Arc<ServiceError>>;
@@ -149,6 +160,30 @@ impl Loader<AppList> for Batches {
         let read = |AppList(filter, request)| async move {
             services.apps().page(actor, &filter, &request).await
         };
+        read_all(keys, read).await
+    }
+}
+
+impl Loader<SyncList> for Batches {
+    type Value = Outcome<Page<AppSync>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[SyncList]) -> Read<SyncList, Page<AppSync>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |SyncList(filter, request)| async move {
+            services.apps().syncs(actor, &filter, &request).await
+        };
+        read_all(keys, read).await
+    }
+}
+
+impl Loader<LastSynced> for Batches {
+    type Value = Outcome<Option<Timestamp>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[LastSynced]) -> Read<LastSynced, Option<Timestamp>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |_| async move { services.apps().last_synced_at(actor).await };
         read_all(keys, read).await
     }
 }
@@ -294,6 +329,7 @@ impl Batches {
             Total::Apps(filter) => services.apps().count(actor, &filter).await,
             Total::Waits(filter) => services.runs().count_waits(actor, &filter).await,
             Total::Bulk(filter) => services.bulk().count(actor, &filter).await,
+            Total::Syncs(filter) => services.apps().count_syncs(actor, &filter).await,
         }
     }
 }

@@ -13,8 +13,9 @@ use async_graphql::{
 use inngest_core::{
     app::{App, Function, FunctionVersion},
     event::Event,
-    ids::{AppId, EventId, FunctionId, RunId},
+    ids::{AppId, EventId, FunctionId, RunId, SyncId},
     run::{FailedAttempt, StepRecord},
+    sync::Sync as AppSync,
 };
 use inngest_services::{Backlog, Error as ServiceError, Reason};
 
@@ -88,6 +89,16 @@ impl Loader<AppId> for Batches {
 
     async fn load(&self, keys: &[AppId]) -> Result<HashMap<AppId, App>, Self::Error> {
         Ok(self.0.services.apps().get_many(&self.0.actor, keys).await?)
+    }
+}
+
+impl Loader<SyncId> for Batches {
+    type Value = AppSync;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[SyncId]) -> Result<HashMap<SyncId, AppSync>, Self::Error> {
+        let apps = self.0.services.apps();
+        Ok(apps.get_syncs(&self.0.actor, keys).await?)
     }
 }
 

@@ -11,6 +11,7 @@ use inngest_core::{
     ids::{AppId, BulkId, EventId, FunctionId, RunId},
     page::{Count, Page, PageRequest},
     run::Run,
+    sync::Sync as AppSync,
 };
 use inngest_services::{Error as ServiceError, FunctionFilter, RunFilter};
 
@@ -31,6 +32,14 @@ pub(crate) struct FunctionsOf(
 /// How many functions an app has.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct FunctionCountOf(pub(crate) AppId, pub(crate) FunctionFilter);
+
+/// A page of the syncs of an app.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SyncsOf(pub(crate) AppId, pub(crate) PageRequest);
+
+/// How many syncs of an app are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SyncCountOf(pub(crate) AppId);
 
 /// A page of the runs of a function.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -169,6 +178,33 @@ impl Loader<FunctionCountOf> for Batches {
                 .await
         };
         read_each(keys, split, read).await
+    }
+}
+
+impl Loader<SyncsOf> for Batches {
+    type Value = Outcome<Page<AppSync>>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[SyncsOf]) -> Read<SyncsOf, Page<AppSync>> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let split = |key: &SyncsOf| (key.1.clone(), key.0);
+        let read = |request, apps: Vec<AppId>| async move {
+            services.apps().syncs_of_apps(actor, &apps, &request).await
+        };
+        read_each(keys, split, read).await
+    }
+}
+
+impl Loader<SyncCountOf> for Batches {
+    type Value = Outcome<Count>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[SyncCountOf]) -> Read<SyncCountOf, Count> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |(), apps: Vec<AppId>| async move {
+            services.apps().count_syncs_of_apps(actor, &apps).await
+        };
+        read_each(keys, |key| ((), key.0), read).await
     }
 }
 

@@ -445,7 +445,7 @@ impl AppBody {
             sdk_language: app.sdk_language.clone(),
             sdk_version: app.sdk_version.clone(),
             framework: app.framework.clone(),
-            error: app.error.clone(),
+            error: app.failure.as_ref().map(|it| it.message.clone()),
             created_at: app.created_at.to_rfc3339(),
             synced_at: app.synced_at.to_rfc3339(),
             archived_at: app.archived_at.map(Timestamp::to_rfc3339),

@@ -28,18 +28,19 @@ pub(crate) async fn register(
         .filter(|kind| !kind.is_empty() && *kind != state.kind)
     {
         let message = format!("Expected server kind {expected}, got {}", state.kind);
-        return Err(SdkError::new(
-            StatusCode::BAD_REQUEST,
-            "server_kind_mismatch",
-            message,
-        ));
+        let Ok(actor) = actor else {
+            let code = "server_kind_mismatch";
+            return Err(SdkError::new(StatusCode::BAD_REQUEST, code, message));
+        };
+        let apps = state.services.apps();
+        return Err(apps.refuse_other_kind(&actor, message).await.into());
     }
     let actor = actor?;
     let limit = state.settings.request_body_bytes;
     let body = state.bodies.read(&headers, body, limit).await?;
-    let registration = wire::sync::parse_register(&body)
-        .map_err(|error| SdkError::new(StatusCode::BAD_REQUEST, error.code, error.message))?;
-    let synced = state.services.apps().register(&actor, registration).await?;
+    let platform = text(&headers, wire::headers::PLATFORM).filter(|platform| !platform.is_empty());
+    let apps = state.services.apps();
+    let synced = apps.register_body(&actor, &body, platform).await?;
     let answer = json!({
         "ok": true,
         "modified": synced.modified,

@@ -19,6 +19,10 @@ const LISTS: &[(&str, &str)] = &[
         "{ environment { apps(first: $N) { nodes { $X } } } }",
     ),
     (
+        "Sync",
+        "{ environment { syncs(first: $N) { nodes { $X } } } }",
+    ),
+    (
         "Function",
         "{ environment { functions(first: $N) { nodes { $X } } } }",
     ),

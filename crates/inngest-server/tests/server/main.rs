@@ -32,6 +32,7 @@ mod sdk;
 mod socket;
 mod sse;
 mod suites;
+mod syncs;
 mod tokens;
 mod v0;
 mod v0_documents;

@@ -120,6 +120,7 @@ pub(crate) struct Ids {
     run: String,
     cancellation: String,
     replay: String,
+    sync: String,
 }
 
 impl Ids {
@@ -184,6 +185,7 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
     let ids = Ids {
         cancellation: cancellation.id.to_string(),
         replay: replay.id.to_string(),
+        sync: text(&registered.json()["sync_id"]),
         app: text(&run["function"]["app"]["appId"]),
         function: text(&run["function"]["functionId"]),
         run: text(&run["runId"]),
@@ -249,7 +251,7 @@ pub(crate) fn of_other() -> String {
     token(&json!({"role": "owner", "org": other().0.raw(), "envs": ["other"]}))
 }
 
-async fn ask(server: &Server, token: &str, query: &str, variables: Value) -> Value {
+pub(crate) async fn ask(server: &Server, token: &str, query: &str, variables: Value) -> Value {
     let bearer = format!("Bearer {token}");
     let headers = [
         ("authorization", bearer.as_str()),
@@ -403,6 +405,7 @@ async fn every_node_is_found_by_its_tenant_and_by_no_other() {
         ("Replay", format!("rpl_{}", ids.replay)),
         ("Run", format!("run_{run}")),
         ("Step", format!("step_{run}.work")),
+        ("Sync", format!("sync_{}", ids.sync)),
         ("StepAttempt", format!("att_{run}.work.0")),
         (
             "TraceSpan",

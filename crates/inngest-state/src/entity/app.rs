@@ -22,6 +22,9 @@ pub struct Model {
     pub created_at: i64,
     pub synced_at: i64,
     pub archived_at: Option<i64>,
+    pub platform: Option<String>,
+    pub error_code: Option<String>,
+    pub seen_at: Option<i64>,
 }
 
 /// No relations: rows are joined by the services that need them.

@@ -9,6 +9,7 @@ mod of_parents;
 mod runs;
 mod search;
 pub(crate) mod source;
+mod syncs;
 mod waits;
 
 pub use apps::{AppFilter, FunctionFilter};
@@ -16,4 +17,5 @@ pub use bulk::BulkFilter;
 pub use events::EventFilter;
 pub use runs::{RunFilter, TimeSpan};
 pub use search::{Hints, Slice, Traces};
+pub use syncs::SyncFilter;
 pub use waits::WaitFilter;

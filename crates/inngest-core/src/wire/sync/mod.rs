@@ -14,6 +14,7 @@ use crate::{
     ids::{AppId, SyncId},
     json::Json,
     limits,
+    sync::About,
 };
 
 pub use reply::{SyncReply, parse_sync_reply};
@@ -42,6 +43,37 @@ pub struct Registration {
     pub checksum: String,
     /// The deployment that made the app register, if the body says so (the query of the request may too).
     pub deploy_id: Option<String>,
+}
+
+impl Registration {
+    /// The same from an app that says in a header where it is hosted. What the body says counts first.
+    pub fn hosted_on(self, platform: Option<&str>) -> Self {
+        let platform = platform.filter(|_| self.platform.is_none());
+        let Some(platform) = platform else {
+            return self;
+        };
+        let registration = Self {
+            platform: Some(platform.to_owned()),
+            ..self
+        };
+        Self {
+            checksum: checksum(&registration),
+            ..registration
+        }
+    }
+
+    /// What the app says about itself.
+    pub fn about(&self) -> About {
+        About {
+            app_name: Some(self.app_name.clone()),
+            url: Some(self.url.clone()),
+            app_version: self.app_version.clone(),
+            sdk_language: Some(self.sdk_language.clone()),
+            sdk_version: Some(self.sdk_version.clone()),
+            framework: self.framework.clone(),
+            platform: self.platform.clone(),
+        }
+    }
 }
 
 /// One function of a registration.
@@ -78,6 +110,8 @@ pub struct InvalidRegistration {
     pub message: String,
     /// Everything that is wrong with functions.
     pub causes: Vec<Cause>,
+    /// What the app said about itself, as far as it could be read.
+    pub about: Box<About>,
 }
 
 impl InvalidRegistration {
@@ -86,7 +120,27 @@ impl InvalidRegistration {
             code: "invalid_request",
             message: message.into(),
             causes: Vec::new(),
+            about: Box::default(),
         }
+    }
+
+    /// The message with the first causes, for whoever sees nothing but a text.
+    pub fn in_full(&self) -> String {
+        const TOLD: usize = 3;
+        let mut text = self.message.clone();
+        for (index, cause) in self.causes.iter().take(TOLD).enumerate() {
+            let before = if index == 0 { ": " } else { "; " };
+            let whose = match cause.function.as_str() {
+                "" => String::new(),
+                slug => format!("{slug}: "),
+            };
+            text.push_str(&format!("{before}{whose}{}", cause.message));
+        }
+        let more = self.causes.len().saturating_sub(TOLD);
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+        }
+        text
     }
 }
 
@@ -148,10 +202,41 @@ fn refused(causes: Vec<Cause>) -> InvalidRegistration {
         code: "config_invalid",
         message: "At least one function is invalid".to_owned(),
         causes,
+        about: Box::default(),
     }
 }
 
 fn read(
+    json: &Json,
+    name_key: &str,
+    sdk: (&str, &str),
+) -> Result<Registration, InvalidRegistration> {
+    read_whole(json, name_key, sdk).map_err(|invalid| InvalidRegistration {
+        about: Box::new(about(json, name_key, sdk)),
+        ..invalid
+    })
+}
+
+/// What an invalid registration says nevertheless.
+fn about(json: &Json, name_key: &str, (language, version): (&str, &str)) -> About {
+    let url = member_text(json, "url");
+    About {
+        app_name: member_text(json, name_key),
+        url: url.and_then(|url| normalize_url(&url)),
+        app_version: member_text(json, "appVersion"),
+        sdk_language: Some(language.to_owned()),
+        sdk_version: Some(version.to_owned()),
+        framework: member_text(json, "framework"),
+        platform: platform(json),
+    }
+}
+
+fn platform(json: &Json) -> Option<String> {
+    let headers = || member(json, "headers").and_then(|it| member_text(&it, "platform"));
+    member_text(json, "platform").or_else(headers)
+}
+
+fn read_whole(
     json: &Json,
     name_key: &str,
     (language, version): (&str, &str),
@@ -169,6 +254,7 @@ fn read(
             code: "sdk_version_denied",
             message,
             causes: Vec::new(),
+            about: Box::default(),
         });
     }
     let Some(app_name) = member_text(json, name_key) else {
@@ -187,14 +273,12 @@ fn read(
         ));
     }
     let functions = read_functions(&sent)?;
-    let platform = member_text(json, "platform")
-        .or_else(|| member(json, "headers").and_then(|headers| member_text(&headers, "platform")));
     let registration = Registration {
         app_version: member_text(json, "appVersion"),
         sdk_language: language.to_owned(),
         sdk_version: version.to_owned(),
         framework: member_text(json, "framework"),
-        platform,
+        platform: platform(json),
         deploy_id: member_text(json, "deployId")
             .or_else(|| url::query_value(&sent_url, "deployId")),
         checksum: String::new(),

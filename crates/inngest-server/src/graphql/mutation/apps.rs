@@ -2,14 +2,19 @@
 
 use async_graphql::{Context, Error, ID, InputObject, Object, OneofObject, SimpleObject};
 
-use inngest_core::{app::App, ids::AppId};
+use inngest_core::{
+    app::App,
+    ids::{AppId, SyncId},
+};
 use inngest_services::Error as ServiceError;
 
 use crate::graphql::{
     asking::asking,
     ids,
     loaders::load,
-    objects::{app::AppObject, environment::EnvironmentObject, user_error::UserError},
+    objects::{
+        app::AppObject, environment::EnvironmentObject, sync::SyncObject, user_error::UserError,
+    },
     scalars::UrlText,
 };
 
@@ -46,6 +51,8 @@ struct SyncUrlInput {
 struct SyncAppPayload {
     /// The app.
     app: Option<AppObject>,
+    /// The attempt, also when it failed; of an app that was in sync already, what is kept of the last time.
+    sync: Option<SyncObject>,
     /// Expected failures; empty on success.
     errors: Vec<UserError>,
 }
@@ -92,29 +99,39 @@ impl AppMutations {
         #[graphql(desc = "What to do.")] input: SyncAppInput,
     ) -> Result<SyncAppPayload, Error> {
         let asking = asking(ctx);
-        let refused = |error: &ServiceError, path: &[&str], id: Option<&ID>| {
+        let refused = async |error: &ServiceError, path: &[&str], id: Option<&ID>| {
+            let errors = vec![UserError::sort(error, path, id, &asking.request_id)?];
+            let sync = match error {
+                ServiceError::Sync { sync, .. } => *sync,
+                _ => None,
+            };
             Ok(SyncAppPayload {
                 app: None,
-                errors: vec![UserError::sort(error, path, id, &asking.request_id)?],
+                sync: find_sync(ctx, sync).await?,
+                errors,
             })
         };
-        let (url, path) = match input.target {
+        let (url, known, path) = match input.target {
             SyncTargetInput::Url(target) => {
                 EnvironmentObject::check(asking, &target.environment_id)?;
-                (target.url.0, ["input", "target", "url"])
+                (target.url.0, None, ["input", "target", "url"])
             }
-            SyncTargetInput::AppId(id) => match find(ctx, &id).await? {
-                Ok(app) => (app.url, ["input", "target", "appId"]),
-                Err(missing) => return refused(&missing, &["input", "target", "appId"], Some(&id)),
-            },
+            SyncTargetInput::AppId(id) => {
+                let path = ["input", "target", "appId"];
+                match find(ctx, &id).await? {
+                    Ok(app) => (app.url, Some(app.id), path),
+                    Err(missing) => return refused(&missing, &path, Some(&id)).await,
+                }
+            }
         };
         let apps = asking.services.apps();
-        match apps.sync_registered(&asking.actor, &url).await {
-            Ok(id) => Ok(SyncAppPayload {
-                app: load(ctx, id).await?.map(AppObject),
+        match apps.sync_registered(&asking.actor, &url, known).await {
+            Ok((app, sync)) => Ok(SyncAppPayload {
+                app: load(ctx, app).await?.map(AppObject),
+                sync: find_sync(ctx, sync).await?,
                 errors: Vec::new(),
             }),
-            Err(error) => refused(&error, &path, None),
+            Err(error) => refused(&error, &path, None).await,
         }
     }
 
@@ -170,6 +187,14 @@ impl AppMutations {
                 })
             }
         }
+    }
+}
+
+/// What is kept of an attempt, if anything is.
+async fn find_sync(ctx: &Context<'_>, id: Option<SyncId>) -> Result<Option<SyncObject>, Error> {
+    match id {
+        Some(id) => Ok(load(ctx, id).await?.map(SyncObject)),
+        None => Ok(None),
     }
 }
 

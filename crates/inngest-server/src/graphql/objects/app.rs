@@ -9,7 +9,12 @@ use crate::graphql::{
     asking::asking,
     connection::{self, Counted, Page},
     ids::GlobalId,
-    objects::{environment::EnvironmentObject, filter, function::FunctionObject},
+    objects::{
+        environment::EnvironmentObject,
+        filter,
+        function::FunctionObject,
+        sync::{self, SyncObject},
+    },
     parents::FunctionCountOf,
     related::answer,
     scalars::{DateTime, UrlText, UuidText},
@@ -23,6 +28,17 @@ pub(crate) struct AppObject(pub(crate) App);
 pub(crate) enum AppMethod {
     /// HTTP calls to the serve URL.
     Serve,
+}
+
+/// Result of the last contact with an app.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppStatus {
+    /// Last sync succeeded.
+    Connected,
+    /// Last sync could not reach the app.
+    Unreachable,
+    /// Last sync was rejected.
+    Invalid,
 }
 
 /// Group of functions served by one SDK client.
@@ -78,6 +94,11 @@ impl AppObject {
         self.0.framework.as_deref()
     }
 
+    /// Hosting platform reported by the SDK.
+    async fn platform(&self) -> Option<&str> {
+        self.0.platform.as_deref()
+    }
+
     /// Version given in code.
     async fn app_version(&self) -> Option<&str> {
         self.0.version.as_deref()
@@ -88,9 +109,18 @@ impl AppObject {
         Some(self.0.checksum.as_str()).filter(|checksum| !checksum.is_empty())
     }
 
+    /// Result of the last contact.
+    async fn status(&self) -> AppStatus {
+        match &self.0.failure {
+            None => AppStatus::Connected,
+            Some(failure) if failure.is_unreachable() => AppStatus::Unreachable,
+            Some(_) => AppStatus::Invalid,
+        }
+    }
+
     /// Why the last sync failed; null when it succeeded.
     async fn last_error(&self) -> Option<&str> {
-        self.0.error.as_deref()
+        self.0.failure.as_ref().map(|it| it.message.as_str())
     }
 
     /// Archived apps start no new runs.
@@ -131,5 +161,26 @@ impl AppObject {
         let request = connection::request(ctx, first, after, last, before)?;
         let filter = filter.unwrap_or_default();
         filter.list_of_app(ctx, self.0.id, request).await
+    }
+
+    /// Last sync attempt that is kept: of identical registrations nothing is, unless they follow a failure.
+    async fn latest_sync(&self, ctx: &Context<'_>) -> Option<Result<SyncObject, Error>> {
+        sync::find(ctx, self.0.last_sync).await
+    }
+
+    /// Sync attempts, newest first; the newest 200 are kept.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn syncs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+    ) -> Result<Page<SyncObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        sync::list_of_app(ctx, self.0.id, request).await
     }
 }

@@ -15,7 +15,7 @@ use crate::graphql::{
     connection::{self, Counted, EventPage, Length, Page, RunPage},
     error::bad_input,
     ids::{self, GlobalId},
-    listed::{AllBacklogs, AppList, EventList, EventNames, RunList, Total},
+    listed::{AllBacklogs, AppList, EventList, EventNames, LastSynced, RunList, Total},
     loaders::load,
     objects::{
         app::AppObject,
@@ -28,12 +28,13 @@ use crate::graphql::{
         queue::QueueStats,
         quick::{self, QuickSearchHit},
         run::RunObject,
+        sync::{SyncFilter, SyncObject},
         viewer::OrganizationObject,
         wait::{WaitFilter, WaitObject},
     },
     parents::{FunctionRunCountOf, FunctionRunsOf},
     related::{BySlug, FeedPosition, answer},
-    scalars::{CelExpression, UuidText},
+    scalars::{CelExpression, DateTime, UuidText},
 };
 
 /// Isolated space of apps, events and runs inside an organization.
@@ -206,6 +207,29 @@ impl EnvironmentObject {
         let found = load(ctx, id).await.transpose()?;
         Some(found.map(AppObject))
             .filter(|app| app.as_ref().map_or(true, |app| app.0.archived_at.is_none()))
+    }
+
+    /// Sync attempts including failed ones without an app, newest first.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn syncs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many entries from the front, 1 to 200; 50 when omitted.")]
+        first: Option<i32>,
+        #[graphql(desc = "Cursor of the entry before the page.")] after: Option<String>,
+        #[graphql(desc = "How many entries from the back, 1 to 200; 50 when omitted.")]
+        last: Option<i32>,
+        #[graphql(desc = "Cursor of the entry after the page.")] before: Option<String>,
+        #[graphql(desc = "Only these syncs.")] filter: Option<SyncFilter>,
+    ) -> Result<Page<SyncObject, Counted>, Error> {
+        let request = connection::request(ctx, first, after, last, before)?;
+        filter.unwrap_or_default().list(ctx, request).await
+    }
+
+    /// Last successful app sync, to a minute.
+    async fn last_synced_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime, Error>> {
+        let found = answer(ctx, LastSynced).await.transpose()?;
+        Some(found.map(DateTime))
     }
 
     /// Functions of all apps, by slug.

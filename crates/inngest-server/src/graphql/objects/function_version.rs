@@ -11,6 +11,7 @@ use crate::graphql::{
     objects::{
         function::{FunctionObject, TriggerObject, read_config, triggers_of},
         function_config::FunctionConfigObject,
+        sync::{self, SyncObject},
     },
     scalars::DateTime,
 };
@@ -60,6 +61,11 @@ impl FunctionVersionObject {
     async fn triggers(&self, ctx: &Context<'_>) -> Result<Vec<TriggerObject>, Error> {
         let config = read_config(ctx, self.0.function, &self.0.config)?;
         Ok(triggers_of(config, None))
+    }
+
+    /// Sync that created it, while it is kept.
+    async fn sync(&self, ctx: &Context<'_>) -> Option<Result<SyncObject, Error>> {
+        sync::find(ctx, self.0.sync).await
     }
 
     /// When it was registered.

@@ -24,6 +24,7 @@ pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod step;
 pub(crate) mod step_details;
+pub(crate) mod sync;
 pub(crate) mod trace;
 pub(crate) mod user_error;
 pub(crate) mod viewer;

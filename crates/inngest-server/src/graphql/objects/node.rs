@@ -20,6 +20,7 @@ use crate::graphql::{
         queue::FunctionBacklog,
         run::{self, RunObject},
         step::StepObject,
+        sync::{self, SyncObject},
         trace::{self, TraceSpanObject},
         viewer::OrganizationObject,
         wait::WaitObject,
@@ -52,6 +53,7 @@ pub(crate) enum Node {
     Backlog(FunctionBacklog),
     Cancellation(CancellationObject),
     Replay(ReplayObject),
+    Sync(SyncObject),
 }
 
 /// The object with this id; none when it is missing, not visible, or the text is no global id.
@@ -122,6 +124,7 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
         Target::Replay(id) => bulk::find_replay(ctx, id)
             .await
             .map(|found| found.map(Node::Replay)),
+        Target::Sync(id) => sync::find(ctx, id).await.map(|found| found.map(Node::Sync)),
     }
 }
 

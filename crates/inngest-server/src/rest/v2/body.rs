@@ -209,7 +209,7 @@ impl AppBody {
                 sdk_version: app.sdk_version.clone(),
                 framework: app.framework.clone(),
                 url: app.url.clone(),
-                error: app.error.clone(),
+                error: app.failure.as_ref().map(|it| it.message.clone()),
             },
         }
     }
