@@ -99,7 +99,12 @@ impl SyncFailure {
     pub fn is_unreachable(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "unreachable" | "unsupported_protocol" | "url_not_found" | "http_not_ok" | "not_sdk"
+            "unreachable"
+                | "unsupported_protocol"
+                | "url_not_allowed"
+                | "url_not_found"
+                | "http_not_ok"
+                | "not_sdk"
         )
     }
 

@@ -231,8 +231,8 @@ impl Apps<'_> {
             ));
         }
         let was_there = |id: &FunctionId| {
-            let is_live = |it: &&Function| it.id == *id && it.archived_at.is_none();
-            stored.iter().find(is_live).is_some()
+            let is_live = |it: &Function| it.id == *id && it.archived_at.is_none();
+            stored.iter().any(is_live)
         };
         let upserts = changes.upserts.iter().map(|(id, _)| *id);
         let (changed, added): (Vec<_>, Vec<_>) = upserts.partition(was_there);
