@@ -96,6 +96,8 @@ pub const REDIRECTS: usize = 10;
 pub const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 /// See [`SYNC_TIMEOUT`].
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an app may take to answer when somebody has it checked. Shorter than a query may last.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(8);
 /// Most events of a waited-for name that a new wait looks back over.
 pub const LOOK_BACK_EVENTS: u64 = 5_000;
 /// How often one worker goes on with the same run before it hands it back to the schedule.

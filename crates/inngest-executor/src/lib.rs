@@ -17,7 +17,7 @@ use inngest_core::limits;
 pub use call::CallRequest;
 pub use egress::{AllowedAddress, EgressPolicy, InvalidAddress};
 pub use fetch::{DocumentError, FetchOutcome};
-pub use sync::{Probe, SyncRequest};
+pub use sync::{Inspection, Probe, SyncRequest};
 
 /// How apps are called.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use inngest_core::{
     json::Json,
     limits,
     run::reply::FailureClass,
-    sync::SyncKind,
+    sync::{SyncFailure, SyncKind},
     time::Timestamp,
     wire::{
         headers,
+        introspection::Introspection,
         signature::SigningKey,
         sync::{SyncReply, parse_sync_reply, put_body},
     },
@@ -59,6 +60,17 @@ pub enum Probe {
         /// For example `inngest-js:v4.24.0`.
         sdk: Option<String>,
     },
+}
+
+/// What an answer to a look at a URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether an SDK answered.
+    pub is_sdk: bool,
+    /// What it tells of itself.
+    pub told: Introspection,
 }
 
 impl AppClient {
@@ -114,6 +126,50 @@ impl AppClient {
         }
     }
 
+    /// Asks what answers at a URL for all that it tells, for at most [`limits::CHECK_TIMEOUT`]. The request is signed, if there is a key.
+    /// Nothing is changed by it.
+    ///
+    /// # Errors
+    /// Why nothing answered, with the codes of [`AppClient::sync`].
+    pub async fn inspect(
+        &self,
+        url: &str,
+        signing_key: Option<&SigningKey>,
+        now: Timestamp,
+    ) -> Result<Inspection, SyncFailure> {
+        let url = self.0.settings.egress.check_url(url);
+        let url = url.map_err(|refused| failure_of(TransportError::Refused(refused)))?;
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(
+            HeaderName::from_static(headers::SERVER_KIND),
+            HeaderValue::from_static(self.0.settings.server_kind.as_str()),
+        );
+        if let Some(key) = signing_key
+            && let Ok(signature) =
+                HeaderValue::from_str(&key.sign(b"", now.as_millis().div_euclid(1_000)))
+        {
+            headers.insert(HeaderName::from_static(headers::SIGNATURE), signature);
+        }
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url,
+            headers,
+            body: Bytes::new(),
+            secret_headers: Vec::new(),
+            keeps_query: true,
+        };
+        let incoming = self.send(outgoing, brief(limits::CHECK_TIMEOUT)).await;
+        let incoming = incoming.map_err(failure_of)?;
+        let framework = incoming.headers.get(headers::FRAMEWORK);
+        let framework = framework.and_then(|value| value.to_str().ok());
+        let known = reply_headers(&incoming.headers);
+        Ok(Inspection {
+            status: incoming.status,
+            is_sdk: known.is_sdk(),
+            told: Introspection::parse(incoming.status, &known, framework, &incoming.body),
+        })
+    }
+
     /// Looks whether an app answers at a URL, for at most [`limits::PROBE_TIMEOUT`]. Redirects are not followed.
     pub async fn probe(&self, url: &str) -> Probe {
         let Ok(url) = self.0.settings.egress.check_url(url) else {
@@ -161,6 +217,11 @@ impl AppClient {
 }
 
 fn sync_failure(error: TransportError) -> SyncReply {
+    let SyncFailure { code, message } = failure_of(error);
+    SyncReply::Failed { code, message }
+}
+
+fn failure_of(error: TransportError) -> SyncFailure {
     let is_protocol = matches!(&error, TransportError::Refused(Refused::Scheme(_)));
     let is_late = matches!(&error, TransportError::TooSlow);
     let failure = error.into_failure();
@@ -171,8 +232,5 @@ fn sync_failure(error: TransportError) -> SyncReply {
     } else {
         failure.code
     };
-    SyncReply::Failed {
-        code: code.to_owned(),
-        message: failure.reason,
-    }
+    SyncFailure::new(code, &failure.reason)
 }

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod event;
 pub mod finish;
 pub mod headers;
+pub mod introspection;
 pub mod memo;
 mod ops;
 pub mod reply;

@@ -150,6 +150,11 @@ pub fn bearer_matches(header: &str, keys: &[SigningKey]) -> bool {
 }
 
 /// Splits `signkey-<word>-` off.
+/// A key or its hash without `signkey-<environment>-`.
+pub(crate) fn without_prefix(text: &str) -> &str {
+    split_prefix(text.trim()).1
+}
+
 fn split_prefix(text: &str) -> (&str, &str) {
     let word_end = text.strip_prefix("signkey-").and_then(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;

@@ -85,6 +85,10 @@ async fn apps_are_asked_to_register() {
         code(strict().sync(ask(&url, SyncKind::OutOfBand)).await),
         "url_not_allowed"
     );
+    let refused = strict()
+        .inspect(&url, Some(&key), Timestamp::default())
+        .await;
+    assert_eq!(refused.unwrap_err().code, "url_not_allowed");
 }
 
 #[tokio::test]

@@ -101,6 +101,9 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Page<objects::trace::TraceSpanObject, Counted>>(
             "A page of spans.",
         )
+        .override_output_type_description::<Page<objects::sync::SyncObject, Counted>>(
+            "A page of syncs.",
+        )
         .limit_depth(limits::DEPTH)
         .limit_complexity(limits::COMPLEXITY)
         .limit_aliases(limits::ALIASES)

@@ -11,6 +11,7 @@ use crate::graphql::{
     loaders::load,
     objects::{
         app::AppObject,
+        app_check::AppCheck,
         environment::EnvironmentObject,
         event::EventObject,
         expression::{ExpressionCheck, ExpressionKind},
@@ -20,7 +21,7 @@ use crate::graphql::{
         server::ServerInfo,
         viewer::{OrganizationObject, Viewer},
     },
-    scalars::JsonScalar,
+    scalars::{JsonScalar, UrlText},
 };
 
 /// Most ids in one `nodes`.
@@ -96,6 +97,23 @@ impl Query {
             .await
             .transpose()
             .map(|found| found.map(AppObject))
+    }
+
+    /// Probes an app URL without syncing it. Needs APPS_MANAGE.
+    #[graphql(complexity = "2000 + child_complexity")]
+    async fn check_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Environment whose keys the app should have.")] environment_id: ID,
+        #[graphql(desc = "Serve URL.")] url: UrlText,
+    ) -> Result<AppCheck, Error> {
+        let asking = asking(ctx);
+        EnvironmentObject::check(asking, &environment_id)?;
+        let apps = asking.services.apps();
+        let check = apps.check(&asking.actor, &url.0).await;
+        check
+            .map(AppCheck::from)
+            .map_err(|error| failed(ctx, &error))
     }
 
     /// A function by global id or UUID.

@@ -11,6 +11,7 @@ mod breadth_rows;
 mod budget;
 mod bulk;
 mod charts;
+mod checks;
 mod documents;
 mod facts;
 mod graphql;

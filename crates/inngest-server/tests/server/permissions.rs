@@ -100,6 +100,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Mutation.stopReplay", RUNS_MANAGE, "mutation { stopReplay(input: {replayId: \"{replay}\"}) { replay { name } errors { code } } }", Some("tenant-one")),
     row("Mutation.pauseFunction", FUNCTIONS_MANAGE, "mutation { pauseFunction(input: {functionId: \"{function}\", newEvents: HOLD}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
     row("Mutation.resumeFunction", FUNCTIONS_MANAGE, "mutation { resumeFunction(input: {functionId: \"{function}\"}) { function { slug isPaused } errors { code } } }", Some("shop-receipt")),
+    row("Query.checkApp", APPS_MANAGE, "{ checkApp(environmentId: \"{env}\", url: \"http://127.0.0.1:9/\") { isReachable error } }", Some("isReachable")),
     row("Mutation.syncApp", APPS_MANAGE, "mutation { syncApp(input: {target: {appId: \"{app}\"}}) { app { externalId } errors { code } } }", None),
     row("Mutation.removeApp", APPS_MANAGE, "mutation { removeApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),
     row("Mutation.restoreApp", APPS_MANAGE, "mutation { restoreApp(input: {appId: \"{app}\"}) { app { externalId } errors { code } } }", Some("\"shop\"")),

@@ -1,6 +1,7 @@
 //! Domain types as GraphQL types: each wraps the domain value, so there is no second set of fields to keep in step.
 
 pub(crate) mod app;
+pub(crate) mod app_check;
 pub(crate) mod attempt;
 pub(crate) mod bulk;
 pub(crate) mod environment;
