@@ -98,7 +98,7 @@ pub(crate) struct AllBacklogs;
 /// How many entries a list has; with something that is sought, those that are found.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Total {
-    Runs(RunFilter, Sought),
+    Runs(Box<RunFilter>, Sought),
     Events(EventFilter, Option<String>),
     Functions(FunctionFilter),
     Apps(AppFilter),
@@ -320,7 +320,7 @@ impl Batches {
     async fn count(&self, total: Total) -> Result<Count, ServiceError> {
         let (services, actor) = (&self.0.services, &self.0.actor);
         match total {
-            Total::Runs(filter, sought) => self.count_runs(filter, &sought).await,
+            Total::Runs(filter, sought) => self.count_runs(*filter, &sought).await,
             Total::Events(filter, Some(text)) => {
                 services.events().count_found(actor, &filter, &text).await
             }

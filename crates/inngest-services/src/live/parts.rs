@@ -30,7 +30,7 @@ pub enum PartNews {
         /// Its steps.
         steps: Vec<StepRecord>,
         /// The spans of these steps, and of the run itself where it has changed; none unless the stream was asked for them.
-        trace: Option<Trace>,
+        trace: Option<Box<Trace>>,
     },
     /// Changes were dropped: read the steps again.
     Reset,
@@ -115,7 +115,7 @@ impl Telling for Parts {
             Some(run) if self.with_spans => {
                 let runs = crate::Runs(engine);
                 let part = runs.part_of_trace(&actor, run.clone(), &steps, &found, has_run);
-                Some(part.await?)
+                Some(Box::new(part.await?))
             }
             _ => None,
         };

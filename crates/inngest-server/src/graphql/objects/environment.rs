@@ -422,7 +422,7 @@ pub(crate) async fn list_runs(
     let feed_cursor = feed_cursor(ctx).await?;
     let found = answer(ctx, list.clone()).await?;
     let extra = RunPage {
-        length: Length::Total(Total::Runs(list.filter, list.sought)),
+        length: Length::Total(Total::Runs(Box::new(list.filter), list.sought)),
         scan: found.1.as_ref().map(Into::into),
         feed_cursor,
     };

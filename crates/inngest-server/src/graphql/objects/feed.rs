@@ -165,7 +165,7 @@ impl From<Update<PartNews>> for RunTraceUpdate {
             at: DateTime(update.at),
             run: run.map(|run| RunObject(*run)),
             steps: steps.into_iter().map(StepObject).collect(),
-            spans: trace.as_ref().map(trace::spans).unwrap_or_default(),
+            spans: trace.as_deref().map(trace::spans).unwrap_or_default(),
         }
     }
 }

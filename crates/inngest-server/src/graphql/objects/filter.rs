@@ -164,6 +164,7 @@ fn parse_all<T: GlobalId>(list: Option<Vec<ID>>) -> Result<Option<Vec<T>>, Error
 
 /// Times of a run.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the words of the schema")]
 pub(crate) enum RunTimeRangeField {
     /// When it was queued.
     QueuedAt,
