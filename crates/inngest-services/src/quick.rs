@@ -121,6 +121,11 @@ impl Services {
     ) -> Result<Vec<QuickHit>, Error> {
         let (engine, mut hits) = (&self.0, Vec::new());
         if actor.require(Scope::AppsRead).is_ok() {
+            // The id of an app follows from its name, so the one with just this name is found however many others there are.
+            let whole = AppId::derive(actor.env, term);
+            let whole = self.apps().get_many(actor, &[whole]).await?.into_values();
+            let whole = whole.filter(|app| app.archived_at.is_none());
+            hits.extend(whole.map(QuickHit::App));
             let rows = AppRows {
                 store: &engine.store,
                 env: actor.env,

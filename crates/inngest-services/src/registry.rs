@@ -177,7 +177,7 @@ impl Registry {
         self.by_id.get(&id)
     }
 
-    /// Up to so many functions with this text in their name or slug, in any case: first one of which it is the whole slug, then by slug.
+    /// Up to so many functions with this text in their name or slug, in any case: first those of which it is the whole name or slug, then by slug.
     pub(crate) fn named(&self, part: &str, most: usize) -> Vec<Arc<Loaded>> {
         let has = |loaded: &&Arc<Loaded>| {
             let function = &loaded.function;
@@ -185,8 +185,8 @@ impl Registry {
         };
         let mut found: Vec<Arc<Loaded>> = self.by_slug.values().filter(has).cloned().collect();
         found.sort_by_cached_key(|loaded| {
-            let slug = &loaded.function.slug;
-            (slug != part, slug.clone())
+            let Function { slug, name, .. } = &loaded.function;
+            (slug != part && name != part, slug.clone())
         });
         found.truncate(most);
         found
