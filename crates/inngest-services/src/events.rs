@@ -81,7 +81,7 @@ impl Events<'_> {
             return Ok(Vec::new());
         }
         let engine = self.0;
-        if let Some(result) = engine.find_answer(actor, key).await? {
+        if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return engine
                 .first_of_twins(actor, &events, read_ids(&result)?)
                 .await;
@@ -94,11 +94,13 @@ impl Events<'_> {
                 engine.route(&registry, actor.org, actor.env, event.clone(), true, now)
             };
             let news: Vec<NewEvent> = events.iter().map(route).collect();
-            let request = key.map(|key| key.remember(actor, ids_body(&ids), now));
+            let request = key
+                .as_ref()
+                .map(|key| key.remember(actor, ids_body(&ids), now));
             let stored = engine.store_events(actor, registry.version, news, request);
             let ids = match stored.await? {
                 Stored::Done => ids,
-                Stored::Requested(result) => read_ids(&answered(result)?)?,
+                Stored::Requested(result) => read_ids(&answered(key.as_ref(), result)?)?,
                 Stored::Outdated => {
                     engine.registries.reload(actor.env).await?;
                     continue;
@@ -151,7 +153,7 @@ impl Events<'_> {
     ) -> Result<EventId, Error> {
         actor.require(Scope::EventsSend)?;
         let engine = self.0;
-        if let Some(result) = engine.find_answer(actor, key).await? {
+        if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return read_id(&result);
         }
         let now = engine.clock.now();
@@ -176,7 +178,7 @@ impl Events<'_> {
                 may_exist: true,
                 runs: vec![run],
             };
-            let request = key.map(|key| {
+            let request = key.as_ref().map(|key| {
                 let result = Json::string(&event.id.to_string());
                 key.remember(actor, result, now)
             });
@@ -185,7 +187,7 @@ impl Events<'_> {
                 .await?
             {
                 Stored::Done => return Ok(event.id),
-                Stored::Requested(result) => return read_id(&answered(result)?),
+                Stored::Requested(result) => return read_id(&answered(key.as_ref(), result)?),
                 Stored::Outdated => drop(engine.registries.reload(actor.env).await?),
             }
         }

@@ -405,6 +405,20 @@ pub(crate) fn check_runs(filter: &RunFilter) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a filter whose functions are looked for in each of its apps, when these are too many pairs.
+pub(crate) fn bounded_pairs(apps: usize, functions: usize) -> Result<(), Error> {
+    if apps.saturating_mul(functions) <= FILTER_VALUES {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        code: "filter_too_long",
+        message: format!(
+            "each function of a filter is looked for in each of its apps: {apps} apps and {functions} functions are more than \
+             {FILTER_VALUES} pairs; ask for fewer of them at once"
+        ),
+    })
+}
+
 pub(crate) fn bounded(values: usize) -> Result<(), Error> {
     if values <= FILTER_VALUES {
         return Ok(());

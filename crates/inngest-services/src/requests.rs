@@ -1,16 +1,22 @@
 //! Requests that their caller may make twice: the second one gets what the first has led to.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use inngest_core::{access::Actor, json::Json, limits, time::Timestamp};
 use inngest_state::NewRequest;
 use uuid::Uuid;
 
 use crate::{Error, engine::Engine};
 
-/// The key by which a caller marks a request, with a hash of what it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The key by which a caller marks a request, with a hash of what it asks for. Clones are of one request.
+#[derive(Clone, Debug)]
 pub struct RequestKey {
     key: Uuid,
     input: Uuid,
+    is_repeated: Arc<AtomicBool>,
 }
 
 impl RequestKey {
@@ -33,11 +39,17 @@ impl RequestKey {
         Ok(Self {
             key: Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
             input: Uuid::new_v5(&Uuid::NAMESPACE_OID, &asked),
+            is_repeated: Arc::default(),
         })
     }
 
+    /// Whether the request had been made before, and got what that led to. Known once it is carried out.
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated.load(Ordering::Relaxed)
+    }
+
     /// The request, to be remembered for a day with what it leads to.
-    pub(crate) fn remember(self, actor: &Actor, result: Json, now: Timestamp) -> NewRequest {
+    pub(crate) fn remember(&self, actor: &Actor, result: Json, now: Timestamp) -> NewRequest {
         NewRequest {
             env: actor.env,
             actor: actor.principal(),
@@ -50,16 +62,20 @@ impl RequestKey {
     }
 }
 
-/// What a request has led to that was made before.
+/// What the request with this key has led to that was made before.
 ///
 /// # Errors
 /// `Conflict` when it asked for something else.
-pub(crate) fn answered(result: Option<Json>) -> Result<Json, Error> {
-    result.ok_or_else(|| Error::Conflict {
+pub(crate) fn answered(key: Option<&RequestKey>, result: Option<Json>) -> Result<Json, Error> {
+    let result = result.ok_or_else(|| Error::Conflict {
         code: "idempotency_key_reused",
         message: "this idempotency key was used before with other input; choose a new one"
             .to_owned(),
-    })
+    })?;
+    if let Some(key) = key {
+        key.is_repeated.store(true, Ordering::Relaxed);
+    }
+    Ok(result)
 }
 
 /// Reads an id out of a remembered result.
@@ -78,7 +94,7 @@ impl Engine {
     pub(crate) async fn find_answer(
         &self,
         actor: &Actor,
-        key: Option<RequestKey>,
+        key: Option<&RequestKey>,
     ) -> Result<Option<Json>, Error> {
         let Some(key) = key else { return Ok(None) };
         let now = self.clock.now();
@@ -87,7 +103,7 @@ impl Engine {
             .find_request(actor.env, &actor.principal(), key.key, now)
             .await?;
         found
-            .map(|(input, result)| answered((input == key.input).then_some(result)))
+            .map(|(input, result)| answered(Some(key), (input == key.input).then_some(result)))
             .transpose()
     }
 }
@@ -100,7 +116,8 @@ mod tests {
     fn request_is_the_same_when_operation_and_input_are() {
         let (one, two) = (Json::integer(1), Json::integer(2));
         let first = RequestKey::new("k", "a", &one).unwrap();
-        assert_eq!(RequestKey::new("k", "a", &one).unwrap(), first);
+        let again = RequestKey::new("k", "a", &one).unwrap();
+        assert_eq!((again.key, again.input), (first.key, first.input));
         for other in [
             RequestKey::new("k", "a", &two),
             RequestKey::new("k", "b", &one),
@@ -109,6 +126,9 @@ mod tests {
             assert_eq!(other.key, first.key);
             assert_ne!(other.input, first.input);
         }
+        assert!(answered(Some(&first), None).is_err() && !first.is_repeated());
+        assert!(answered(Some(&first.clone()), Some(one.clone())).is_ok() && first.is_repeated());
+        assert!(!again.is_repeated());
         for bad in [String::new(), "x".repeat(256)] {
             assert!(RequestKey::new(&bad, "a", &one).is_err());
         }

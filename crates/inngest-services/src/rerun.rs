@@ -81,7 +81,7 @@ impl Runs<'_> {
     ) -> Result<Run, Error> {
         actor.require(Scope::RunsWrite)?;
         let engine = self.0;
-        if let Some(result) = engine.find_answer(actor, key).await? {
+        if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return self.get(actor, read_id(&result)?).await;
         }
         let old = self.get(actor, id).await?;
@@ -105,7 +105,9 @@ impl Runs<'_> {
             commit.functions_version = Some((actor.env, registry.version));
             let new = progress.run;
             let result = Json::string(&new.to_string());
-            commit.request = key.map(|key| key.remember(actor, result, engine.clock.now()));
+            commit.request = key
+                .as_ref()
+                .map(|key| key.remember(actor, result, engine.clock.now()));
             match engine.store.commit(commit).await {
                 Ok(committed) => {
                     engine.announce(&committed, vec![progress]).await;
@@ -114,7 +116,9 @@ impl Runs<'_> {
                 }
                 Err(Refused::FunctionsChanged) => drop(engine.registries.reload(actor.env).await?),
                 Err(Refused::Requested(result)) => {
-                    return self.get(actor, read_id(&answered(result)?)?).await;
+                    return self
+                        .get(actor, read_id(&answered(key.as_ref(), result)?)?)
+                        .await;
                 }
                 Err(Refused::Store(error)) => {
                     // It may have been written all the same, and then the schedule lacks what follows.

@@ -44,7 +44,7 @@ impl Signals<'_> {
                 read_id(&result)
             }
         };
-        if let Some(result) = engine.find_answer(actor, key).await? {
+        if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return told(result);
         }
         let wait = engine.store.find_signal_wait(actor.env, signal).await?;
@@ -52,7 +52,7 @@ impl Signals<'_> {
         let wait = wait.filter(|wait| now <= wait.expires_at);
         let Some((wait, step)) = wait.and_then(|wait| wait.step.clone().map(|step| (wait, step)))
         else {
-            return match key {
+            return match &key {
                 Some(key) => told(engine.remember_nobody(actor, key).await?),
                 None => Err(nobody()),
             };
@@ -74,7 +74,7 @@ impl Signals<'_> {
         let commit = Commit {
             claims: vec![wait.id],
             work: vec![work],
-            request: key.map(|key| {
+            request: key.as_ref().map(|key| {
                 let result = Json::string(&wait.run.to_string());
                 key.remember(actor, result, now)
             }),
@@ -87,7 +87,7 @@ impl Signals<'_> {
             }
             // Another signal, or the end of the wait, came first.
             Err(Refused::WaitGone) => Err(nobody()),
-            Err(Refused::Requested(result)) => told(answered(result)?),
+            Err(Refused::Requested(result)) => told(answered(key.as_ref(), result)?),
             Err(Refused::Store(error)) => {
                 // It may have been written all the same, and then the schedule lacks what follows.
                 engine.note_failed_commit(&error);
@@ -102,14 +102,14 @@ impl Signals<'_> {
 
 impl Engine {
     /// Remembers that nobody waited for a signal. Returns what the first request with this key has led to.
-    async fn remember_nobody(&self, actor: &Actor, key: RequestKey) -> Result<Json, Error> {
+    async fn remember_nobody(&self, actor: &Actor, key: &RequestKey) -> Result<Json, Error> {
         let commit = Commit {
             request: Some(key.remember(actor, Json::null(), self.clock.now())),
             ..Commit::default()
         };
         match self.store.commit(commit).await {
             Ok(_) => Ok(Json::null()),
-            Err(Refused::Requested(result)) => answered(result),
+            Err(Refused::Requested(result)) => answered(Some(key), result),
             Err(Refused::Store(error)) => Err(error.into()),
             Err(refused) => Err(Error::Internal {
                 what: refused.to_string(),

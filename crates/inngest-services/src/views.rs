@@ -9,7 +9,8 @@ use inngest_core::{
     event::Event,
     ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId},
     json::Json,
-    page::{Direction, Key, Order, Page, PageRequest},
+    limits,
+    page::{Direction, Page, PageRequest},
     run::{RerunFrom, Run, StepRecord},
     wire,
 };
@@ -20,7 +21,8 @@ use crate::{
     apps::{Apps, Functions},
     engine::Engine,
     events::Events,
-    lists::bounded,
+    lists::{bounded, bounded_pairs},
+    requests::read_id,
     runs::Runs,
     search::Found,
 };
@@ -164,7 +166,7 @@ impl Runs<'_> {
     }
 
     /// Starts a run again from one of its steps, which is named by its id or, if there is one of that name, as it is shown. With `input` it
-    /// gets other arguments.
+    /// gets other arguments. A second request with the same key gets the run of the first.
     ///
     /// # Errors
     /// Those of [`Runs::rerun`]; `Conflict` with `step_ambiguous` when several steps have the name.
@@ -174,8 +176,12 @@ impl Runs<'_> {
         id: RunId,
         step: &str,
         input: Option<Json>,
+        key: Option<RequestKey>,
     ) -> Result<Run, Error> {
         actor.require(Scope::RunsWrite)?;
+        if let Some(result) = self.0.find_answer(actor, key.as_ref()).await? {
+            return self.get(actor, read_id(&result)?).await;
+        }
         let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
         let by_id = steps.iter().find(|found| found.step.as_str() == step);
         let named: Vec<&StepRecord> = steps.iter().filter(|found| found.name == step).collect();
@@ -195,18 +201,42 @@ impl Runs<'_> {
             from: Beginning::Step(RerunFrom { step, input }),
             ..Rerun::default()
         };
-        self.rerun(actor, id, rerun, None).await
+        self.rerun(actor, id, rerun, key).await
     }
 
-    /// The runs that an event started, oldest first, with what their ids name; none for an event that does not exist.
-    pub async fn views_of_event(&self, actor: &Actor, id: EventId) -> Result<Vec<RunView>, Error> {
-        let mut runs = self.of_events(actor, &[id]).await?;
-        self.0
-            .views(actor, runs.remove(&id).unwrap_or_default())
-            .await
+    /// One page of the runs that an event started, oldest first, with what their ids name; none for an event that does not exist. It
+    /// ends early where their outputs are large.
+    ///
+    /// # Errors
+    /// `invalid_cursor`.
+    pub async fn views_of_event(
+        &self,
+        actor: &Actor,
+        id: EventId,
+        request: &PageRequest,
+    ) -> Result<Page<RunView>, Error> {
+        actor.require(Scope::RunsRead)?;
+        let engine = self.0;
+        let page = engine
+            .store
+            .page_runs_of_event(actor.env, id, request, limits::PAGE_BYTES)
+            .await?;
+        let Page {
+            items,
+            cursors,
+            has_next,
+            has_previous,
+        } = page.map(|run| engine.shown(run));
+        Ok(Page {
+            items: engine.views(actor, items).await?,
+            cursors,
+            has_next,
+            has_previous,
+        })
     }
 
-    /// One page of the steps of a run: those that have ended in that order, then the others in the order in which they were found.
+    /// One page of the steps of a run: those that have ended in that order, then the others in the order in which they were found. It
+    /// ends early where their outputs are large.
     ///
     /// # Errors
     /// `NotFound` when there is no such run, or it is not this actor's; `invalid_cursor`.
@@ -217,14 +247,17 @@ impl Runs<'_> {
         request: &PageRequest,
     ) -> Result<Page<StepRecord>, Error> {
         self.get(actor, id).await?;
-        let mut steps = self.steps_of(actor, &[id]).await?;
-        let order = Order {
-            name: "run.steps",
-            direction: Direction::Ascending,
-        };
-        let steps = steps.remove(&id).unwrap_or_default();
-        let key = |step: &StepRecord| Key::Text(step.step.to_string());
-        Ok(Page::cut(steps, order, request, key)?)
+        let store = &self.0.store;
+        let mut page = store
+            .page_steps_of_run(actor.env, id, request, limits::PAGE_BYTES)
+            .await?;
+        let ids: Vec<StepId> = page.items.iter().map(|step| step.step.clone()).collect();
+        let failed = store.count_failed_attempts(actor.env, id, &ids).await?;
+        for step in &mut page.items {
+            step.failed_attempts = failed.get(&step.step).copied().unwrap_or(0);
+            self.0.show_start(step);
+        }
+        Ok(page)
     }
 }
 
@@ -423,7 +456,8 @@ impl RunQuery {
         let Some(functions) = &self.functions else {
             return Ok((Some(apps), None));
         };
-        bounded(names.len().saturating_mul(functions.len()))?;
+        // Each function can be one of each app.
+        bounded_pairs(names.len(), functions.len())?;
         let pairs = names.iter().zip(&apps);
         let all = pairs.flat_map(|(name, app)| {
             functions

@@ -136,6 +136,24 @@ async fn foreign_ids_find_nothing() {
                     store.work_heads_of_run(env, run, 9).await.unwrap().len(),
                 ),
                 (
+                    "page_runs_of_event",
+                    store
+                        .page_runs_of_event(env, event, &rows(9), 9)
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
+                    "page_steps_of_run",
+                    store
+                        .page_steps_of_run(env, run, &rows(9), 9)
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
                     "function_heads",
                     store.function_heads(env, &[function]).await.unwrap().len(),
                 ),

@@ -427,6 +427,20 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
         wrong.extend(complaints(store, log, "waits of runs", MOST).await);
         store.work_heads_of_run(env, runs[0], 10).await.unwrap();
         wrong.extend(complaints(store, log, "work of one run", MOST).await);
+        store
+            .page_runs_of_event(env, events[0], &page, u64::MAX)
+            .await
+            .unwrap();
+        wrong.extend(complaints(store, log, "runs of one event", MOST).await);
+        let steps = store.page_steps_of_run(env, runs[0], &page, u64::MAX);
+        let steps = steps.await.unwrap().items;
+        wrong.extend(complaints(store, log, "steps of one run", MOST).await);
+        let steps: Vec<_> = steps.into_iter().map(|step| step.step).collect();
+        store
+            .count_failed_attempts(env, runs[0], &steps)
+            .await
+            .unwrap();
+        wrong.extend(complaints(store, log, "failures of steps", MOST).await);
         store.function_heads(env, &functions).await.unwrap();
         wrong.extend(complaints(store, log, "names of functions", MOST).await);
     }

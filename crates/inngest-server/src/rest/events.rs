@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use axum::response::{IntoResponse, Response};
-use inngest_core::{access::Scope, ids::EventId, time::Timestamp};
+use inngest_core::{access::Scope, ids::EventId, page::PageRequest, time::Timestamp};
 use inngest_services::{EventFilter, EventQuery};
 
 use crate::rest::{
@@ -76,8 +76,20 @@ const LIST: &[Param] = &[
     ),
 ];
 
+const RUNS_OF_EVENT: &[Param] = &[
+    LIMIT,
+    Param::one(
+        "cursor",
+        Kind::Text,
+        "Where to go on: the cursor of the page before.",
+    ),
+];
+
 /// Operations on events.
 pub(crate) fn operations() -> Vec<Operation> {
+    let runs_of = Head::get("listRunsOfEvent", "/events/{event}/runs")
+        .needs(Scope::RunsRead)
+        .params(RUNS_OF_EVENT);
     vec![
         Head::get("listEvents", "/events")
             .needs(Scope::EventsRead)
@@ -100,11 +112,22 @@ pub(crate) fn operations() -> Vec<Operation> {
             .needs(Scope::EventsRead)
             .told("events", "Shows an event.")
             .read(get),
-        Head::get("listRunsOfEvent", "/events/{event}/runs")
-            .at(BOTH)
-            .needs(Scope::RunsRead)
-            .told("events", "Lists the runs that an event started, oldest first, at most 1,000; none for an event that started none.")
+        runs_of
+            .told(
+                "events",
+                "Lists the runs that an event started, oldest first; none for an event that started none.",
+            )
             .read(runs),
+        Head {
+            id: "listRunsOfEventV1",
+            ..runs_of
+        }
+        .at(&[Mount::V1])
+        .told(
+            "events",
+            "Lists the runs that an event started, oldest first, the first 100 where no limit is named.",
+        )
+        .read(runs_v1),
     ]
 }
 
@@ -142,11 +165,22 @@ async fn get(ask: Ask) -> Result<Data<EventBody>, Refusal> {
     Ok(Data(EventBody::new(&ask.actor, &event)))
 }
 
-async fn runs(ask: Ask) -> Result<Data<Vec<RunBody>>, Refusal> {
+async fn runs(ask: Ask) -> Result<List<RunBody>, Refusal> {
+    page_of_runs(&ask, ask.params.page()).await
+}
+
+/// Clients of that path know no pages, so they get the largest one.
+async fn runs_v1(ask: Ask) -> Result<List<RunBody>, Refusal> {
+    page_of_runs(&ask, ask.params.page_or_largest()).await
+}
+
+async fn page_of_runs(ask: &Ask, page: PageRequest) -> Result<List<RunBody>, Refusal> {
     let id: EventId = ask.id("event")?;
-    let runs = ask.services().runs().views_of_event(&ask.actor, id).await?;
-    let show = |run| RunBody::new(&ask.actor, run);
-    Ok(Data(runs.iter().map(show).collect()))
+    let runs = ask.services().runs();
+    let found = runs.views_of_event(&ask.actor, id, &page).await?;
+    let mut list = List::of(ask, found, |run| RunBody::new(&ask.actor, run));
+    list.page.limit = page.limit;
+    Ok(list)
 }
 
 async fn send(ask: Ask, sent: SentEvents) -> Result<Accepted, Refusal> {

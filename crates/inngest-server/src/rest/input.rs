@@ -174,7 +174,11 @@ impl Input for SentEvents {
 }
 
 /// One event.
-pub(crate) struct OneEvent(pub(crate) Event);
+pub(crate) struct OneEvent {
+    pub(crate) event: Event,
+    /// As of [`SentEvents`].
+    pub(crate) json: Json,
+}
 
 impl Input for OneEvent {
     const IS_LARGE: bool = true;
@@ -184,9 +188,9 @@ impl Input for OneEvent {
     }
 
     fn read(asked: &Asked, body: &[u8]) -> Result<Self, Refusal> {
-        let mut sent = SentEvents::read(asked, body)?.events;
-        match sent.pop() {
-            Some(event) if !body.trim_ascii().starts_with(b"[") => Ok(Self(event)),
+        let SentEvents { mut events, json } = SentEvents::read(asked, body)?;
+        match events.pop() {
+            Some(event) if !body.trim_ascii().starts_with(b"[") => Ok(Self { event, json }),
             _ => Err(invalid("the body must be one event".to_owned())),
         }
     }

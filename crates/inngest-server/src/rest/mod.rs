@@ -11,6 +11,7 @@ mod events;
 mod functions;
 mod input;
 mod jobs;
+mod notes;
 mod openapi;
 mod operation;
 mod pauses;

@@ -182,7 +182,7 @@ fn request_body(body: &BodyKind, schemas: &mut Schemas) -> Value {
 
 fn responses(operation: &Operation, mount: Mount, schemas: &mut Schemas) -> Value {
     let (head, answer) = (&operation.head, &operation.answer);
-    let mut all = Map::new();
+    let (mut all, mut repeats) = (Map::new(), Map::new());
     let mut success = json!({"description": answer.meaning});
     let schema = (answer.schema)(&mut schemas.written);
     if let Some(schema) = &schema {
@@ -192,6 +192,12 @@ fn responses(operation: &Operation, mount: Mount, schemas: &mut Schemas) -> Valu
         success["headers"] = json!({"Link": {
             "description": "The next page, with `rel=\"next\"`, where there is one.",
             "schema": {"type": "string"},
+        }});
+    }
+    if head.repeats {
+        success["headers"] = json!({"Idempotent-Replayed": {
+            "description": "`true` where this is what an earlier request with the same key has led to.",
+            "schema": {"type": "string", "enum": ["true"]},
         }});
     }
     all.insert(answer.status.as_str().to_owned(), success);
@@ -239,11 +245,19 @@ fn responses(operation: &Operation, mount: Mount, schemas: &mut Schemas) -> Valu
             "The body or the key is well formed, but not acceptable.",
         );
     }
+    if let Some(status) = answer.repeated {
+        let about = "The key of the body was used before: with the same body, this is what that has led to.";
+        let schema = json!({"anyOf": [schema, body]});
+        let repeated =
+            json!({"description": about, "content": {"application/json": {"schema": schema}}});
+        repeats.insert(status.as_str().to_owned(), repeated);
+    }
     refused(
         "429",
         "The server is busy; `Retry-After` says how long to wait.",
     );
     refused("default", "Any other error.");
+    all.append(&mut repeats);
     all.into()
 }
 

@@ -23,11 +23,12 @@ use inngest_core::{
 use inngest_services::{Error, RequestKey, Services};
 
 use crate::{
-    auth::Caller,
+    auth,
     body::Held,
     middleware::RequestId,
     rest::{
         input::Input,
+        notes::Notes,
         problem::{Problem, Refusal, Shape},
         query::{Param, Params},
         reply::Reply,
@@ -157,6 +158,8 @@ pub(crate) struct AnswerKind {
     /// None for an empty body.
     pub(crate) schema: fn(&mut SchemaGenerator) -> Option<Value>,
     pub(crate) is_page: bool,
+    /// The status of an answer with the same body that tells what an earlier request has led to, where it has one of its own.
+    pub(crate) repeated: Option<StatusCode>,
 }
 
 impl AnswerKind {
@@ -166,6 +169,7 @@ impl AnswerKind {
             meaning: R::MEANING,
             schema: R::schema,
             is_page: R::IS_PAGE,
+            repeated: R::REPEATED,
         }
     }
 }
@@ -188,6 +192,7 @@ pub(crate) struct Asked {
     pub(crate) params: Params,
     verb: Verb,
     path: Vec<(String, String)>,
+    notes: Arc<Notes>,
 }
 
 /// What handlers take.
@@ -225,12 +230,17 @@ impl Asked {
             return Ok(None);
         };
         let key = String::from_utf8_lossy(key.as_bytes());
-        Ok(Some(RequestKey::new(&key, &self.operation(), input)?))
+        self.named(&key, input).map(Some)
     }
 
-    /// What is asked for, and of what.
-    pub(crate) fn operation(&self) -> String {
-        format!("{} {}", self.verb.as_str(), self.uri.path())
+    /// The key of a request that its caller marks elsewhere than in the header.
+    ///
+    /// # Errors
+    /// As of [`Asked::request_key`].
+    pub(crate) fn named(&self, key: &str, input: &Json) -> Result<RequestKey, Refusal> {
+        let operation = format!("{} {}", self.verb.as_str(), self.uri.path());
+        let key = RequestKey::new(key, &operation, input)?;
+        Ok(self.notes.keep(key))
     }
 }
 
@@ -355,34 +365,36 @@ impl Operation {
         &self,
         mount: Mount,
         state: AppState,
-        caller: Result<Actor, Error>,
         path: Result<RawPathParams, RawPathParamsRejection>,
         request: Request,
     ) -> Response {
         let (parts, body) = request.into_parts();
         let id = RequestId::of(&parts.extensions);
-        let carried_out = self.carry_out(mount, state, caller, path, parts, body);
-        match carried_out.await {
+        let notes = Arc::<Notes>::default();
+        let carried_out = self.carry_out(mount, state, path, parts, body, notes.clone());
+        let mut response = match carried_out.await {
             Ok(response) => response,
             Err(refusal) => Problem::refused(&refusal, &id)
                 .shaped(mount.shape())
                 .into_response(),
-        }
+        };
+        notes.tell(&mut response);
+        response
     }
 
     async fn carry_out(
         &self,
         mount: Mount,
         state: AppState,
-        caller: Result<Actor, Error>,
         path: Result<RawPathParams, RawPathParamsRejection>,
         parts: request::Parts,
         body: axum::body::Body,
+        notes: Arc<Notes>,
     ) -> Result<Response, Refusal> {
         if let Handler::Open(handler) = &self.handler {
             return Ok(handler(state).await);
         }
-        let actor = caller?;
+        let actor = auth::actor(&state, &parts.headers).await?;
         if let Needs::Scope(scope) = self.head.needs {
             actor.require(scope).map_err(Error::from)?;
         }
@@ -399,6 +411,7 @@ impl Operation {
             headers: parts.headers,
             actor,
             state,
+            notes,
         });
         match &self.handler {
             Handler::Open(handler) => Ok(handler(asked.state.clone()).await),
@@ -446,11 +459,10 @@ pub(crate) fn routes(operations: Vec<Operation>) -> Router<AppState> {
                 let path = format!("{prefix}{}", operation.head.path);
                 let filter = operation.head.verb.filter();
                 let answer = move |State(state): State<AppState>,
-                                   Caller(caller): Caller,
                                    path: Result<RawPathParams, RawPathParamsRejection>,
                                    request: Request| {
                     let operation = operation.clone();
-                    async move { operation.answer(mount, state, caller, path, request).await }
+                    async move { operation.answer(mount, state, path, request).await }
                 };
                 router = router.route(&path, on(filter, answer));
             }

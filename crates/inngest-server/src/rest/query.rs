@@ -63,6 +63,11 @@ impl Param {
         }
     }
 
+    /// Whether it says which page is asked for, and nothing of what is on it.
+    fn is_of_page(&self) -> bool {
+        self.kind == Kind::Limit || self.name == "cursor"
+    }
+
     /// Its schema. Where that is not strict, no text is wrong for all that can be said of a text: an empty one is none, and a limit may be
     /// anything.
     pub(crate) fn schema(&self, strict: bool) -> Value {
@@ -153,12 +158,12 @@ impl Params {
         let mut pairs = read
             .map_err(|_| Refusal::bad_request("invalid_query", "the query is not readable"))?
             .0;
-        if !strict && known.is_empty() {
-            // Where there is nothing to say, nobody is told that it was said wrongly.
-            return Ok(Self(Vec::new()));
-        }
         if !strict {
             pairs.retain(|(_, value)| !value.is_empty());
+            if known.iter().all(Param::is_of_page) {
+                // Where there is nothing to filter by, nobody is told that it was said wrongly.
+                pairs.retain(|(name, _)| known.iter().any(|param| param.name == name));
+            }
         }
         for (index, (name, value)) in pairs.iter().enumerate() {
             let Some(param) = known.iter().find(|param| param.name == name) else {
@@ -232,6 +237,12 @@ impl Params {
     /// The page that `limit` and `cursor` ask for.
     pub(crate) fn page(&self) -> PageRequest {
         PageRequest::new(self.limit(), self.get("cursor").map(str::to_owned))
+    }
+
+    /// The same for clients that know no pages: as large as one can be where no limit is given.
+    pub(crate) fn page_or_largest(&self) -> PageRequest {
+        let limit = self.get("limit").map_or(MAX_LIMIT, |_| self.limit());
+        PageRequest::new(limit, self.get("cursor").map(str::to_owned))
     }
 
     /// The same for a list in this order of ULIDs, whose cursor may be that of the last entry seen.

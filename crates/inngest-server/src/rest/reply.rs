@@ -19,6 +19,8 @@ pub(crate) trait Reply: Send + 'static {
     const MEANING: &'static str;
     /// Whether it is one of several pages.
     const IS_PAGE: bool = false;
+    /// The status where it tells what an earlier request has led to, if that is another one.
+    const REPEATED: Option<StatusCode> = None;
 
     /// Of its body; none when that is empty.
     fn schema(generator: &mut SchemaGenerator) -> Option<Value>;

@@ -207,7 +207,8 @@ async fn paths_without_parameters_take_any_as_they_always_did() {
     for path in [
         format!("/v1/runs/{run}?x=1"),
         format!("/v1/events/{event}?t=2"),
-        format!("/v1/events/{event}/runs?limit=50"),
+        format!("/v1/events/{event}/runs?t=3"),
+        "/v1/cancellations?t=4".to_owned(),
     ] {
         assert_eq!(server.get(&path).await.status, StatusCode::OK, "{path}");
         let strict = server.get(&format!("/api{path}")).await;

@@ -1,5 +1,7 @@
 //! REST under `/api/v1`: what it has beyond the paths that users of the SDKs know.
 
+use std::sync::atomic::Ordering;
+
 use http::{Method, StatusCode};
 use inngest_services::Mode;
 use serde_json::{Value, json};
@@ -15,7 +17,9 @@ async fn post_with_key(server: &Server, path: &str, key: &str, body: &Value) -> 
 }
 
 fn told(answer: &Answer) -> (u16, Value) {
-    (answer.status.as_u16(), answer.json()["code"].clone())
+    let body = answer.json();
+    let code = body.get("code").or_else(|| body.pointer("/errors/0/code"));
+    (answer.status.as_u16(), code.cloned().unwrap_or(Value::Null))
 }
 
 #[tokio::test]
@@ -143,6 +147,7 @@ async fn requests_with_a_key_are_made_once() {
     server.register().await;
     let (_, run) = server.start_run().await;
     let rerun = format!("/api/v1/runs/{run}/rerun");
+    let rerun_v2 = format!("/v2/runs/{run}/rerun");
     for (path, body, other, id) in [
         (
             "/api/v1/events",
@@ -162,14 +167,36 @@ async fn requests_with_a_key_are_made_once() {
             json!({"data": {"n": 1}}),
             "/data/run_id",
         ),
+        (
+            "/v2/events",
+            json!({"name": "a"}),
+            json!({"name": "b"}),
+            "/data/eventId",
+        ),
+        (
+            "/v2/apps/shop/functions/receipt/invoke",
+            json!({"data": {}}),
+            json!({"data": {"n": 1}}),
+            "/data/runId",
+        ),
+        (
+            rerun_v2.as_str(),
+            json!({}),
+            json!({"fromStep": {"stepId": "a"}}),
+            "/data/runId",
+        ),
     ] {
         // A key is one of its caller, whatever it is used for.
         let (first_key, other_key) = (format!("one of {path}"), format!("other of {path}"));
-        let first = post_with_key(&server, path, &first_key, &body).await.json();
+        let first = post_with_key(&server, path, &first_key, &body).await;
+        assert_eq!(first.header("idempotent-replayed"), "", "{path}");
+        let first = first.json();
         let named = first.pointer(id);
         assert!(named.is_some_and(Value::is_string), "{path}: {first}");
-        let second = post_with_key(&server, path, &first_key, &body).await.json();
-        assert_eq!(second.pointer(id), named, "{path}");
+        let second = post_with_key(&server, path, &first_key, &body).await;
+        assert_eq!(second.status, StatusCode::OK, "{path}");
+        assert_eq!(second.header("idempotent-replayed"), "true", "{path}");
+        assert_eq!(second.json().pointer(id), named, "{path}");
         let third = post_with_key(&server, path, &other_key, &body).await.json();
         assert_ne!(third.pointer(id), named, "{path}");
         let refused = post_with_key(&server, path, &other_key, &other).await;
@@ -178,6 +205,7 @@ async fn requests_with_a_key_are_made_once() {
             (409, json!("idempotency_key_reused")),
             "{path}"
         );
+        assert_eq!(refused.header("idempotent-replayed"), "", "{path}");
         let refused = post_with_key(&server, path, "", &body).await;
         assert_eq!(
             told(&refused),
@@ -188,6 +216,9 @@ async fn requests_with_a_key_are_made_once() {
     let signal = json!({"signal": "unheard"});
     let first = post_with_key(&server, "/api/v1/signals", "s", &signal).await;
     assert_eq!(told(&first), (404, json!("signal_not_found")));
+    let second = post_with_key(&server, "/api/v1/signals", "s", &signal).await;
+    assert_eq!(told(&second), (404, json!("signal_not_found")));
+    assert_eq!(second.header("idempotent-replayed"), "true");
 }
 
 #[tokio::test]
@@ -345,8 +376,20 @@ async fn what_an_operation_does_not_take_is_refused_before_it_is_carried_out() {
 async fn health_of_the_api_needs_no_credential_and_its_document_does() {
     let server = Server::start().await;
     assert_eq!(server.get("/api/v1/health").await.json()["status"], "ok");
-    let refused = server.get("/api/v1/openapi.json").await;
-    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let wrong = [("authorization", "Bearer signkey-test-00")];
+    let failures = || {
+        let failures = server.services.sign_in_failures();
+        failures.bearers.load(Ordering::Relaxed)
+    };
+    let before = failures();
+    let ask = async |path: &str| {
+        let answer = server.send(Method::GET, path, &Value::Null, &wrong);
+        answer.await.status
+    };
+    assert_eq!(ask("/api/v1/health").await, StatusCode::OK);
+    assert_eq!(failures(), before, "it was not looked at");
+    assert_eq!(ask("/api/v1/openapi.json").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(failures(), before + 1);
 }
 
 /// Registers an app with one function, at the URL of all of them.

@@ -1,6 +1,6 @@
 //! REST under `/v2`, in the words of its clients.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -243,4 +243,40 @@ async fn run_is_cancelled_and_started_again() {
         server.get(&format!("/v1/events/{id}")).await.json()["data"]["name"],
         "a"
     );
+}
+
+#[tokio::test]
+async fn key_in_the_body_of_an_invocation_is_409_with_the_first_run_when_it_was_used() {
+    let server = Server::dev().await;
+    server.register().await;
+    let path = "/v2/apps/shop/functions/receipt/invoke";
+    let body = json!({"data": {"n": 1}, "idempotencyKey": "once"});
+    let first = server.post(path, &body).await;
+    assert_eq!(first.status.as_u16(), 200);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    let again = server.post(path, &body).await;
+    assert_eq!(again.status.as_u16(), 409);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.json()["data"], first.json()["data"]);
+    let other = json!({"data": {"n": 2}, "idempotencyKey": "once"});
+    let refused = server.post(path, &other).await;
+    assert_eq!(refused.status.as_u16(), 409);
+    assert_eq!(
+        refused.json()["errors"][0]["code"],
+        "idempotency_key_reused"
+    );
+    assert_eq!(refused.header("idempotent-replayed"), "");
+}
+
+#[tokio::test]
+async fn too_many_pairs_of_apps_and_functions_are_told_as_pairs() {
+    let server = Server::dev().await;
+    let mut query = String::from("/v2/runs?limit=1");
+    for number in 0..30 {
+        write!(query, "&appId=a{number}&functionId=f{number}").unwrap();
+    }
+    let refused = server.get(&query).await.json();
+    let message = refused["errors"][0]["message"].as_str().unwrap();
+    assert_eq!(refused["errors"][0]["code"], "filter_too_long");
+    assert!(message.contains("30 apps and 30 functions"), "{message}");
 }

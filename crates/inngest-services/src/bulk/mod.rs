@@ -240,7 +240,7 @@ impl Bulk<'_> {
     ) -> Result<BulkOperation, Error> {
         actor.require(Scope::RunsWrite)?;
         let engine = self.0;
-        if let Some(result) = engine.find_answer(actor, key).await? {
+        if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return self.get(actor, kind, read_id(&result)?).await;
         }
         let now = engine.clock.now();
@@ -269,7 +269,9 @@ impl Bulk<'_> {
         let commit = Commit {
             work: vec![work_of(&new)],
             bulk: Some(BulkChange::Begin(Box::new(new))),
-            request: key.map(|key| key.remember(actor, Json::string(&id.to_string()), now)),
+            request: key
+                .as_ref()
+                .map(|key| key.remember(actor, Json::string(&id.to_string()), now)),
             ..Commit::default()
         };
         match engine.commit(commit).await {
@@ -278,7 +280,8 @@ impl Bulk<'_> {
                 Ok(operation)
             }
             Err(Refused::Requested(result)) => {
-                self.get(actor, kind, read_id(&answered(result)?)?).await
+                self.get(actor, kind, read_id(&answered(key.as_ref(), result)?)?)
+                    .await
             }
             Err(Refused::Store(error)) => {
                 engine.note_failed_commit(&error);

@@ -291,7 +291,9 @@ async fn second_request_with_the_same_key_gets_the_operation_of_the_first() {
     let input = Json::integer(1);
     let key = RequestKey::new("k", "cancelRuns", &input).unwrap();
     let bulk = services.bulk();
-    let first = bulk.cancel(&Actor::dev(), request.clone(), Some(key)).await;
+    let first = bulk
+        .cancel(&Actor::dev(), request.clone(), Some(key.clone()))
+        .await;
     let second = bulk.cancel(&Actor::dev(), request.clone(), Some(key)).await;
     assert_eq!(first.unwrap().id, second.unwrap().id);
     let other = RequestKey::new("k", "cancelRuns", &Json::integer(2)).unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod keyset;
 mod of_parents;
 mod runs;
 mod search;
+mod sized;
 pub(crate) mod source;
 mod syncs;
 mod waits;

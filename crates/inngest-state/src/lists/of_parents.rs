@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Runs of one event, oldest first. There are few of each, so they are sorted when they have been found by `runs_by_event`.
-const OF_EVENT: Keyset<run::Entity> = Keyset {
+pub(super) const OF_EVENT: Keyset<run::Entity> = Keyset {
     order: Order {
         name: "event.runs",
         direction: Direction::Ascending,
@@ -90,7 +90,7 @@ fn versions_of(functions: &[FunctionId]) -> Parents<function_version::Entity> {
     Parents::new(column, ids, |row: &function_version::Model| row.function_id)
 }
 
-fn runs_of(env: EnvId) -> Select<run::Entity> {
+pub(super) fn runs_of(env: EnvId) -> Select<run::Entity> {
     run::Entity::find().filter(run::Column::EnvId.eq(env.raw()))
 }
 

@@ -1,32 +1,25 @@
 //! Apps and functions under `/v2`.
 
-use schemars::JsonSchema;
+use axum::response::Response;
+use http::StatusCode;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use inngest_core::{access::Scope, json::Json};
+use inngest_core::access::Scope;
 use inngest_services::{AppFilter, FunctionFilter, Invocation, RequestKey};
 
 use crate::rest::{
     input::{AnyJson, JsonBody},
-    operation::{Ask, Head, Operation},
+    operation::{Ask, Asked, Head, Operation},
     problem::Refusal,
-    query::{Kind, Param},
+    reply::Reply,
     v2::{
-        HERE,
+        HERE, PAGE,
         body::{AppBody, FunctionBody},
         reply::{Data, List},
     },
 };
-
-const PAGE: &[Param] = &[
-    Param::one("limit", Kind::Limit, "Entries of the page."),
-    Param::one(
-        "cursor",
-        Kind::Text,
-        "Where to go on: the cursor of the page before.",
-    ),
-];
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -66,6 +59,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "v2",
             "Starts a run of one function and does not wait for it.",
         )
+        .repeats()
         .write(invoke),
     ]
 }
@@ -115,7 +109,8 @@ struct InvokeInput {
     /// Data of the event.
     #[schemars(with = "Map<String, Value>")]
     data: AnyJson,
-    /// Within 24 hours a second request with this key and the same data gets the run of the first.
+    /// Within 24 hours a second request with this key and the same data starts nothing: it is 409 with the run of the first. In the
+    /// header the same key is a 200 then; the one in the body counts where there are both.
     #[serde(alias = "idempotency_key")]
     #[schemars(length(min = 1, max = 255))]
     idempotency_key: Option<String>,
@@ -129,22 +124,46 @@ pub(super) struct RunIdBody {
     pub(super) run_id: String,
 }
 
-async fn invoke(ask: Ask, body: JsonBody<InvokeInput>) -> Result<Data<RunIdBody>, Refusal> {
-    let (data, key) = (body.value.data.0, body.value.idempotency_key);
+/// What an invocation has led to. Clients of that path know 409 for a key of the body that was used before.
+struct Invoked {
+    run: Data<RunIdBody>,
+    is_repeated: bool,
+}
+
+impl Reply for Invoked {
+    const MEANING: &'static str = "The run.";
+    const REPEATED: Option<StatusCode> = Some(StatusCode::CONFLICT);
+
+    fn schema(generator: &mut SchemaGenerator) -> Option<Value> {
+        Data::<RunIdBody>::schema(generator)
+    }
+
+    fn answer(self, asked: &Asked) -> Response {
+        let mut response = self.run.answer(asked);
+        if self.is_repeated {
+            *response.status_mut() = StatusCode::CONFLICT;
+        }
+        response
+    }
+}
+
+async fn invoke(ask: Ask, body: JsonBody<InvokeInput>) -> Result<Invoked, Refusal> {
+    let (data, own) = (body.value.data.0, body.value.idempotency_key);
+    let key = match &own {
+        Some(own) => Some(ask.named(own, &data)?),
+        None => ask.request_key(&body.json)?,
+    };
     let invocation = Invocation {
         function: ask.part("function_id").to_owned(),
         app: Some(ask.part("app_id").to_owned()),
         user: None,
-        data: Some(data.clone()),
+        data: Some(data),
     };
-    let key = key.map(|key| key_of(&ask, &key, &data)).transpose()?;
     let events = ask.services().events();
-    let started = events.start(&ask.actor, &invocation, key).await?;
-    let run = started.run.map_or_else(String::new, |run| run.to_string());
-    Ok(Data(RunIdBody { run_id: run }))
-}
-
-/// The key of a body, which names the request as a header does elsewhere.
-fn key_of(ask: &Ask, key: &str, data: &Json) -> Result<RequestKey, Refusal> {
-    Ok(RequestKey::new(key, &ask.operation(), data)?)
+    let started = events.start(&ask.actor, &invocation, key.clone()).await?;
+    let run_id = started.run.map_or_else(String::new, |run| run.to_string());
+    Ok(Invoked {
+        run: Data(RunIdBody { run_id }),
+        is_repeated: own.is_some() && key.as_ref().is_some_and(RequestKey::is_repeated),
+    })
 }

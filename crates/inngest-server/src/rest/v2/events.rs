@@ -9,7 +9,11 @@ use crate::rest::{
     input::OneEvent,
     operation::{Ask, Head, Operation},
     problem::Refusal,
-    v2::{HERE, body::RunBody, reply::Data},
+    v2::{
+        HERE, PAGE,
+        body::RunBody,
+        reply::{Data, List},
+    },
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -18,14 +22,13 @@ pub(super) fn operations() -> Vec<Operation> {
             .at(HERE)
             .needs(Scope::EventsSend)
             .told("v2", "Sends one event.")
+            .repeats()
             .write(send),
         Head::get("v2ListRunsOfEvent", "/events/{event_id}/runs")
             .at(HERE)
             .needs(Scope::RunsRead)
-            .told(
-                "v2",
-                "Lists the runs that an event started, oldest first, at most 1,000.",
-            )
+            .told("v2", "Lists the runs that an event started, oldest first.")
+            .params(PAGE)
             .read(runs),
     ]
 }
@@ -38,16 +41,17 @@ struct EventIdBody {
     event_id: String,
 }
 
-async fn send(ask: Ask, event: OneEvent) -> Result<Data<EventIdBody>, Refusal> {
+async fn send(ask: Ask, sent: OneEvent) -> Result<Data<EventIdBody>, Refusal> {
+    let key = ask.request_key(&sent.json)?;
     let events = ask.services().events();
-    let ids = events.send(&ask.actor, vec![event.0], None).await?;
+    let ids = events.send(&ask.actor, vec![sent.event], key).await?;
     let id = ids.first().map(ToString::to_string).unwrap_or_default();
     Ok(Data(EventIdBody { event_id: id }))
 }
 
-async fn runs(ask: Ask) -> Result<Data<Vec<RunBody>>, Refusal> {
+async fn runs(ask: Ask) -> Result<List<RunBody>, Refusal> {
     let id: EventId = ask.id("event_id")?;
-    let runs = ask.services().runs().views_of_event(&ask.actor, id).await?;
-    let show = |view| RunBody::new(view, true);
-    Ok(Data(runs.iter().map(show).collect()))
+    let (page, runs) = (ask.params.page(), ask.services().runs());
+    let found = runs.views_of_event(&ask.actor, id, &page).await?;
+    Ok(List::of(&ask, found, |run| RunBody::new(run, true)))
 }

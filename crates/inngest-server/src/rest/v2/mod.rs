@@ -7,9 +7,21 @@ mod events;
 mod reply;
 mod runs;
 
-use crate::rest::operation::{Mount, Operation};
+use crate::rest::{
+    operation::{Mount, Operation},
+    query::{Kind, Param},
+};
 
 const HERE: &[Mount] = &[Mount::V2];
+
+const PAGE: &[Param] = &[
+    Param::one("limit", Kind::Limit, "Entries of the page."),
+    Param::one(
+        "cursor",
+        Kind::Text,
+        "Where to go on: the cursor of the page before.",
+    ),
+];
 
 /// Operations of `/v2`.
 pub(crate) fn operations() -> Vec<Operation> {

@@ -116,6 +116,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "v2",
                 "Starts a run again, as a whole or from one of its steps.",
             )
+            .repeats()
             .write(rerun),
     ]
 }
@@ -208,12 +209,14 @@ struct FromStepInput {
 
 async fn rerun(ask: Ask, body: JsonBody<RerunInput>) -> Result<Data<RunIdBody>, Refusal> {
     let id: RunId = ask.id("run_id")?;
+    let key = ask.request_key(&body.json)?;
     let runs = ask.services().runs();
     let run = match body.value.from_step {
-        None => runs.rerun(&ask.actor, id, Rerun::default(), None).await?,
+        None => runs.rerun(&ask.actor, id, Rerun::default(), key).await?,
         Some(FromStepInput { step_id, input }) => {
             let input = input.map(|input| input.0);
-            runs.rerun_from(&ask.actor, id, &step_id, input).await?
+            runs.rerun_from(&ask.actor, id, &step_id, input, key)
+                .await?
         }
     };
     let run_id = run.id.to_string();
