@@ -100,7 +100,7 @@ pub(crate) enum Length {
     /// Of the syncs of an app.
     SyncsOf(SyncCountOf),
     /// Of the runs of a function.
-    FunctionRuns(FunctionRunCountOf),
+    FunctionRuns(Box<FunctionRunCountOf>),
     /// Of the versions of a function.
     VersionsOf(VersionCountOf),
     /// Of the runs of an event.
@@ -124,7 +124,7 @@ impl Length {
             Self::Total(total) => answer(ctx, total.clone()).await?,
             Self::FunctionsOf(key) => answer(ctx, key.clone()).await?,
             Self::SyncsOf(key) => answer(ctx, *key).await?,
-            Self::FunctionRuns(key) => answer(ctx, key.clone()).await?,
+            Self::FunctionRuns(key) => answer(ctx, key.as_ref().clone()).await?,
             Self::VersionsOf(key) => answer(ctx, *key).await?,
             Self::EventRuns(key) => answer(ctx, *key).await?,
             Self::ReplayRuns(key) => answer(ctx, *key).await?,

@@ -3,7 +3,7 @@
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, StepId},
     json::Json,
-    run::{StepKind, StepStatus},
+    run::{StepKind, StepStatus, StepTold},
     time::Timestamp,
 };
 use inngest_state::{Commit, StepChange};
@@ -82,6 +82,7 @@ async fn steps_of_a_run_are_paged_in_the_order_of_their_ends() {
         position,
         memo: position.map(|_| Json::null()),
         details: None,
+        told: StepTold::default(),
         ended_by: None,
         queued_at: Timestamp::default(),
         started_at: None,

@@ -447,7 +447,7 @@ pub(crate) async fn list_runs_of(
         true => {
             let found = answer(ctx, FunctionRunsOf(function, list.clone())).await?;
             let key = FunctionRunCountOf(function, list.filter, list.sought);
-            (found, Length::FunctionRuns(key))
+            (found, Length::FunctionRuns(Box::new(key)))
         }
     };
     let extra = RunPage {
