@@ -156,6 +156,7 @@ const SINGLE: &[(&str, &str)] = &[
     ("LatencySeries", "part of a figure"),
     ("TimeSeries", "part of a figure"),
     ("FunctionMetricsTick", "one message of a stream"),
+    ("QueueStatsTick", "one message of a stream"),
     ("RunUpdate", "one message of a stream"),
     ("RunFeedUpdate", "one message of a stream"),
     (
@@ -319,9 +320,9 @@ impl Schema {
             }
             "OBJECT" => format!(" {{ {} }}", self.own(field.of)),
             "UNION" | "INTERFACE" => {
-                let parts = self.possible(field.of).into_iter();
-                let parts = parts.map(|of| format!("... on {of} {{ {} }}", self.own_as(of)));
-                let parts: Vec<String> = parts.collect();
+                let possible = self.possible(field.of);
+                let part = |of: &&str| format!("... on {of} {{ {} }}", self.own_as(of, &possible));
+                let parts: Vec<String> = possible.iter().map(part).collect();
                 format!(" {{ __typename {} }}", parts.join(" "))
             }
             _ => String::new(),
@@ -340,11 +341,20 @@ impl Schema {
     }
 
     /// The same inside of a union, where fields of one name may differ in type.
-    fn own_as(&self, name: &str) -> String {
+    fn own_as(&self, name: &str, union: &[&str]) -> String {
+        let has = |other: &str, name: &str| self.fields(other).iter().any(|it| it.name == name);
+        let is_shared = |field: &str| {
+            union
+                .iter()
+                .any(|other| *other != name && has(other, field))
+        };
         let fields = self.fields(name);
         let own = fields.iter().filter(|field| self.is_own(field));
         let own: Vec<String> = own
-            .map(|field| format!("{name}_{0}: {1}", field.name, self.asked(name, field)))
+            .map(|field| match is_shared(field.name) {
+                true => format!("{name}_{}: {}", field.name, self.asked(name, field)),
+                false => self.asked(name, field),
+            })
             .collect();
         match own.is_empty() {
             true => "__typename".to_owned(),

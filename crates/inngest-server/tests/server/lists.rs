@@ -354,7 +354,7 @@ async fn runs_are_found_by_when_they_started_or_ended() {
         ("ENDED_AT", 4_500, 10_000, "statuses: [FAILED]", &[1]),
         ("ENDED_AT", 0, 10_000, "statuses: [RUNNING]", &[]),
         ("QUEUED_AT", -1_000, 1_000, "", &[0, 1, 2, 3, 4]),
-        ("QUEUED_AT", 1, 10_000, "", &[]),
+        ("QUEUED_AT", 1_000, 10_000, "", &[]),
     ] {
         let time = format!("time: {{from: \"{}\", until: \"{}\"}}", at(from), at(until));
         let arguments = format!("filter: {{{time}, timeField: {field} {more}}}");
