@@ -87,7 +87,7 @@ impl Attempt {
 /// What an app says about itself as it is kept: bounded, and without what may be a secret in its URL.
 pub(crate) fn shown(about: &About) -> About {
     let url = about.url.as_deref();
-    let url = url.and_then(|url| public_url(&identity_url(url)?));
+    let url = url.and_then(|url| public_url(&normalize_url(url)?));
     About {
         url,
         ..about.clone()

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     AppFilter, EventFilter, FunctionFilter, Hints, Place, RunFilter, Store, StoreSettings,
-    SyncFilter, WaitFilter,
+    SyncFilter, TimeSpan, WaitFilter,
     fill::{Filling, OTHER_ENV},
     lists_tests::rows,
     pool::{self, Use},
@@ -168,6 +168,10 @@ fn run_filters(env: EnvId) -> Vec<(&'static str, RunFilter)> {
         ..RunFilter::default()
     };
     let but_skipped: Vec<RunStatus> = RunStatus::ALL[..5].to_vec();
+    let to_come = TimeSpan {
+        from: Some(Timestamp::from_millis(i64::MAX / 2)),
+        until: None,
+    };
     let with = |change: &dyn Fn(&mut RunFilter)| {
         let mut filter = all();
         change(&mut filter);
@@ -248,6 +252,15 @@ fn run_filters(env: EnvId) -> Vec<(&'static str, RunFilter)> {
         (
             "that took long",
             with(&|it| it.min_duration = Some(Duration::from_secs(3_600))),
+        ),
+        ("started at no time yet", with(&|it| it.started = to_come)),
+        ("ended at no time yet", with(&|it| it.ended = to_come)),
+        (
+            "failed at no time yet",
+            with(&|it| {
+                it.ended = to_come;
+                it.statuses = Some(vec![RunStatus::Failed]);
+            }),
         ),
     ];
     filters.push(("nothing", with(&|it| it.statuses = Some(Vec::new()))));
