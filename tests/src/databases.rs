@@ -263,8 +263,10 @@ pub fn ask_redis(port: u16, words: &[&str]) -> Option<String> {
 /// `program` as the user that may run Postgres.
 fn as_postgres(program: &Path) -> Vec<String> {
     if is_root() {
+        // Who becomes another user loses the signal at the end of its parent, so it is asked for again.
         let setpriv = [
             "setpriv",
+            "--pdeathsig=KILL",
             "--reuid=postgres",
             "--regid=postgres",
             "--init-groups",
