@@ -115,15 +115,8 @@ impl Runs<'_> {
         direction: Direction,
         request: &PageRequest,
     ) -> Result<Found<Run>, Error> {
-        bounded(doing.activities.len())?;
         let filter = unended(filter);
-        let search = self.over(actor, &filter, doing.text, direction)?;
-        let search = DoingSearch {
-            search,
-            runs: self,
-            actor,
-            wanted: doing.activities,
-        };
+        let search = self.over_doing(actor, &filter, doing, direction)?;
         page(&self.0.clock, &search, request).await
     }
 
@@ -151,16 +144,25 @@ impl Runs<'_> {
         filter: &RunFilter,
         doing: &Doing<'_>,
     ) -> Result<Count, Error> {
-        bounded(doing.activities.len())?;
         let filter = unended(filter);
-        let search = self.over(actor, &filter, doing.text, Direction::Descending)?;
-        let search = DoingSearch {
-            search,
+        let search = self.over_doing(actor, &filter, doing, Direction::Descending)?;
+        count(&self.0.clock, &search).await
+    }
+
+    fn over_doing<'a>(
+        &'a self,
+        actor: &'a Actor,
+        filter: &'a RunFilter,
+        doing: &Doing<'a>,
+        direction: Direction,
+    ) -> Result<DoingSearch<'a>, Error> {
+        bounded(doing.activities.len())?;
+        Ok(DoingSearch {
+            search: self.over(actor, filter, doing.text, direction)?,
             runs: self,
             actor,
             wanted: doing.activities,
-        };
-        count(&self.0.clock, &search).await
+        })
     }
 
     fn over<'a>(

@@ -14,6 +14,7 @@ mod charts;
 mod checks;
 mod documents;
 mod facts;
+mod feeds;
 mod graphql;
 mod harness;
 mod http;

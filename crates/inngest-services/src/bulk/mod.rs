@@ -370,6 +370,11 @@ pub(crate) fn work_of(new: &NewBulk) -> Work {
     }
 }
 
+/// The operation of a job; none when its payload is not readable.
+fn operation_of(work: &Work) -> Option<BulkId> {
+    std::str::from_utf8(&work.payload).ok()?.parse().ok()
+}
+
 /// What came of a portion.
 enum Round {
     /// There may be more.
@@ -456,9 +461,7 @@ impl Engine {
 
     /// Goes on with an operation on many runs.
     pub(crate) async fn go_through(&self, work: &Work) -> Result<Verdict, Error> {
-        let id = std::str::from_utf8(&work.payload).ok();
-        let id: Option<BulkId> = id.and_then(|text| text.parse().ok());
-        let Some(id) = id else {
+        let Some(id) = operation_of(work) else {
             return Err(Error::Internal {
                 what: format!("work `{}` has an unreadable payload", work.id),
             });
@@ -531,8 +534,7 @@ impl Engine {
 
     /// Ends an operation that cannot go on, after its job has failed too often.
     pub(crate) async fn fail_bulk(&self, work: &Work) -> Result<(), Error> {
-        let id = std::str::from_utf8(&work.payload).ok();
-        if let Some(id) = id.and_then(|text| text.parse().ok()) {
+        if let Some(id) = operation_of(work) {
             let step = BulkStep {
                 ends: Some((BulkStatus::Failed, self.clock.now())),
                 ..BulkStep::new(work.env, id)
