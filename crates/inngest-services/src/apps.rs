@@ -144,10 +144,7 @@ impl Apps<'_> {
             status: SyncStatus::Unchanged,
             ..record
         };
-        let is_noted = engine
-            .store
-            .record_sync(actor.org, actor.env, app, &record)
-            .await?;
+        let is_noted = engine.record_sync(actor, app, &record).await?;
         Ok(is_noted.then_some(record.id))
     }
 
@@ -271,10 +268,9 @@ impl Apps<'_> {
             work,
             now,
         };
-        if !engine.store.save_sync(&change).await? {
+        if !engine.save_sync(&change).await? {
             return Ok(None);
         }
-        engine.registries.reload(actor.env).await?;
         engine.schedule(&change.work).await;
         log_sync(registration, &stored, &change);
         Ok(Some(Synced {
@@ -334,8 +330,7 @@ impl Apps<'_> {
                 work: Vec::new(),
                 now,
             };
-            if engine.store.save_sync(&change).await? {
-                engine.registries.reload(actor.env).await?;
+            if engine.save_sync(&change).await? {
                 info!(app.id = %change.app.id, functions = change.archives.len(), "app removed");
                 return Ok(());
             }
@@ -393,8 +388,7 @@ impl Apps<'_> {
                 function_count: back.len(),
                 now,
             };
-            if engine.store.save_sync(&change).await? {
-                engine.registries.reload(actor.env).await?;
+            if engine.save_sync(&change).await? {
                 engine.schedule(&change.work).await;
                 info!(app.id = %id, functions = change.functions.len(), "app restored");
                 return Ok(());

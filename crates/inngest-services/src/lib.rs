@@ -95,7 +95,7 @@ pub use inngest_state::{
 };
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
-    EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,
+    AppNews, EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,
     RunFeedFilter, RunNews, Standing, Update,
 };
 pub use pauses::PauseRequest;

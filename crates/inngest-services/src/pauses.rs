@@ -237,6 +237,7 @@ impl Engine {
         fail_point!("pause::stored");
         // First, because what follows must not wait for the next refill when the functions cannot be read now.
         self.schedule(&change.work).await;
+        self.live.publish(env);
         self.registries.reload(env).await?;
         self.forget_end(org, env, before, &change.work).await;
         Ok(true)

@@ -11,13 +11,13 @@ use inngest_core::{
     time::Timestamp,
     wire::sync::{InvalidRegistration, identity_url, normalize_url, public_url},
 };
-use inngest_state::SyncFilter;
+use inngest_state::{AppSync, SyncFilter};
 use tracing::warn;
 
 use crate::{
     Error,
     apps::Apps,
-    engine::TRIES,
+    engine::{Engine, TRIES},
     lists::bounded,
     of_many::{with_empty, with_zero},
 };
@@ -95,6 +95,34 @@ pub(crate) fn shown(about: &About) -> About {
     .clipped()
 }
 
+impl Engine {
+    /// Stores what a sync changes, tells whoever watches, and reads the functions again. `false` when the functions have changed since
+    /// it was computed.
+    pub(crate) async fn save_sync(&self, change: &AppSync) -> Result<bool, Error> {
+        if !self.store.save_sync(change).await? {
+            return Ok(false);
+        }
+        self.live.publish(change.env);
+        self.registries.reload(change.env).await?;
+        Ok(true)
+    }
+
+    /// Stores an attempt that changed nothing but how the app is, and tells whoever watches. `false` when another one came before it.
+    pub(crate) async fn record_sync(
+        &self,
+        actor: &Actor,
+        app: &App,
+        record: &Sync,
+    ) -> Result<bool, Error> {
+        let (org, env) = (actor.org, actor.env);
+        let is_noted = self.store.record_sync(org, env, app, record).await?;
+        if is_noted {
+            self.live.publish(env);
+        }
+        Ok(is_noted)
+    }
+}
+
 impl Apps<'_> {
     /// The app that calls itself by this URL or by another spelling of it, unless it is archived.
     pub(crate) async fn find_at(&self, actor: &Actor, url: &str) -> Result<Option<App>, Error> {
@@ -135,8 +163,7 @@ impl Apps<'_> {
                 }
             }
             let record = attempt.record(engine.ids.sync(), Some(&app), engine.clock.now());
-            let (org, env) = (actor.org, actor.env);
-            if engine.store.record_sync(org, env, &app, &record).await? {
+            if engine.record_sync(actor, &app, &record).await? {
                 return Ok(record.id);
             }
         }

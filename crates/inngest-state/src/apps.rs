@@ -16,7 +16,9 @@ use sea_orm::{
 
 use crate::{
     Error, Store,
+    change_log::Changes,
     entity::{app, environment, function},
+    rollup::Figures,
     rows::{WORK_COLUMNS, bytes, json, ms, optional_ms, work_values},
     sql::{execute_in, insert_rows},
     syncs::save_record,
@@ -290,10 +292,25 @@ impl Store {
         insert_rows(&tx, WORK_COLUMNS, "ON CONFLICT DO NOTHING", rows)
             .await
             .map_err(Error::on("work"))?;
+        note(change).store(&tx, &Figures::default()).await?;
         crate::fail_point!("sync::in_tx");
         tx.commit().await.map_err(Error::on("(commit)"))?;
         Ok(true)
     }
+}
+
+/// What live views are told of a sync.
+fn note(change: &AppSync) -> Changes {
+    let mut changes = Changes::default();
+    let is_new = change.app.created_at == change.now;
+    changes.note_app(change.env, change.app.id, is_new);
+    for function in &change.functions {
+        changes.note_function(change.env, function.id, function.version == 1);
+    }
+    for id in &change.archives {
+        changes.note_function(change.env, *id, false);
+    }
+    changes
 }
 
 async fn save_app(tx: &impl ConnectionTrait, change: &AppSync) -> Result<(), Error> {

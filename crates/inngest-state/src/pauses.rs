@@ -14,8 +14,10 @@ use sea_orm::{
 use crate::{
     Error, Store,
     bulk::{self, NewBulk},
+    change_log::Changes,
     commit::Commit,
     entity::{function, work},
+    rollup::Figures,
     rows::{WORK_COLUMNS, bad, ms, optional_ms, time, work_values},
     sql::{execute_in, insert_rows},
 };
@@ -76,6 +78,9 @@ impl Store {
         insert_rows(&tx, WORK_COLUMNS, "ON CONFLICT DO NOTHING", rows)
             .await
             .map_err(Error::on("work"))?;
+        let mut changes = Changes::default();
+        changes.note_function(change.env, change.function, false);
+        changes.store(&tx, &Figures::default()).await?;
         tx.commit().await.map_err(Error::on("(commit)"))?;
         Ok(true)
     }

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use crate::{
     Error, Store,
+    change_log::Changes,
     entity::{app, sync},
+    rollup::Figures,
     rows::{bad, ms, time},
     sql::insert_rows,
 };
@@ -51,6 +53,9 @@ impl Store {
             return Ok(false);
         }
         save_record(&tx, org, env, record, 0).await?;
+        let mut changes = Changes::default();
+        changes.note_app(env, app.id, false);
+        changes.store(&tx, &Figures::default()).await?;
         tx.commit().await.map_err(Error::on("(commit)"))?;
         Ok(true)
     }

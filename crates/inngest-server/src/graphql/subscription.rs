@@ -22,7 +22,7 @@ use crate::graphql::{
     objects::{
         bulk::{BulkOperationObject, BulkOperationUpdate},
         environment::EnvironmentObject,
-        feed::{EventFeedUpdate, RunFeedUpdate, RunTraceUpdate, RunUpdate},
+        feed::{AppFeedUpdate, EventFeedUpdate, RunFeedUpdate, RunTraceUpdate, RunUpdate},
         queue::QueueStatsTick,
         run_parts::{RunStatusEnum, RunTriggerKind},
         series::FunctionMetricsTick,
@@ -193,6 +193,26 @@ impl Subscription {
         let live = asking.services.live();
         let stream = live
             .watch_events(asking.standing.clone(), filter, cursor(after)?)
+            .await;
+        Ok(messages(
+            asking,
+            stream.map_err(|error| failed(ctx, &error))?,
+        ))
+    }
+
+    /// Apps and functions that are synced, paused, changed or removed. Open it and wait for READY before you query the list, and nothing
+    /// falls between the two.
+    async fn app_feed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Environment of the apps.")] environment_id: ID,
+        #[graphql(desc = "Position to resume from.")] after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<AppFeedUpdate, Error>> + use<>, Error> {
+        let asking = asking(ctx);
+        EnvironmentObject::check(asking, &environment_id)?;
+        let live = asking.services.live();
+        let stream = live
+            .watch_apps(asking.standing.clone(), cursor(after)?)
             .await;
         Ok(messages(
             asking,

@@ -163,6 +163,7 @@ const SINGLE: &[(&str, &str)] = &[
         "RunTraceUpdate",
         "one message of a stream; its steps are a list like others",
     ),
+    ("AppFeedUpdate", "one message of a stream"),
     ("EventFeedUpdate", "one message of a stream"),
 ];
 

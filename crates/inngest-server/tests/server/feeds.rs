@@ -127,3 +127,35 @@ async fn searches_and_kinds_of_triggers_decide_what_feeds_tell() {
     let message = client.hear_of("wrong").await.to_string();
     assert!(message.contains("INVALID_EXPRESSION"), "{message}");
 }
+
+#[tokio::test]
+async fn apps_and_functions_are_told_as_they_are_registered_and_removed() {
+    let server = Server::dev().await;
+    let mut client = client(&server).await;
+    let feed = format!(
+        "subscription {{ appFeed(environmentId: \"{ENVIRONMENT}\") {{ kind cursor app {{ externalId functions {{ nodes {{ slug }} }} }} \
+         function {{ slug app {{ externalId }} }} removedId }} }}"
+    );
+    client.subscribe("apps", &feed).await;
+    let ready = told(&mut client, "apps", "appFeed").await;
+    assert_eq!(ready["kind"], "READY");
+    server.register().await;
+    let (mut apps, mut functions) = (Vec::new(), Vec::new());
+    while apps.is_empty() || functions.is_empty() {
+        let news = told(&mut client, "apps", "appFeed").await;
+        assert_eq!(news["kind"], "CREATED", "{news}");
+        apps.extend(news["app"].as_object().cloned());
+        functions.extend(news["function"].as_object().cloned());
+    }
+    assert_eq!(apps[0]["externalId"], functions[0]["app"]["externalId"]);
+    let other = format!(
+        "subscription {{ appFeed(environmentId: \"env_00000000-0000-4000-b000-000000000009\", after: {}) {{ kind }} }}",
+        ready["cursor"]
+    );
+    client.subscribe("other", &other).await;
+    let refused = client.hear_of("other").await.to_string();
+    assert!(
+        refused.contains("there is no such environment"),
+        "{refused}"
+    );
+}

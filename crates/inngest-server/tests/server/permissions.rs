@@ -110,6 +110,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Subscription.functionMetrics", METRICS_READ, "subscription { functionMetrics(functionId: \"{function}\") { intervalMs } }", Some("intervalMs")),
     row("Subscription.queueStats", APPS_READ, "subscription { queueStats(environmentId: \"{env}\") { stats { partitions { nodes { function { slug } } } } } }", Some("shop-receipt")),
     row("Subscription.bulkOperationUpdated", RUNS_READ, "subscription { bulkOperationUpdated(id: \"cxl_{cancellation}\") { operation { name } } }", Some("tenant-one")),
+    row("Subscription.appFeed", APPS_READ, "subscription { appFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
     row("Subscription.eventFeed", EVENTS_READ, "subscription { eventFeed(environmentId: \"{env}\") { kind } }", Some("READY")),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use inngest_core::{
-    ids::{EventId, RunId, StepId},
+    ids::{AppId, EventId, FunctionId, RunId, StepId},
     time::Timestamp,
 };
 use inngest_state::{LogPlace, LogPosition};
@@ -18,6 +18,8 @@ pub(super) enum Thing {
     /// Of the run that is watched; none for the attempts of the function itself.
     Step(Option<StepId>),
     Event(EventId),
+    App(AppId),
+    Function(FunctionId),
 }
 
 /// What is known of a change that has not been told.

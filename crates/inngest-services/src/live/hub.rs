@@ -9,7 +9,9 @@ use std::{
 };
 
 use inngest_core::{
-    ids::{EnvId, EventId, FunctionId, RunId},
+    app::{App, Function},
+    event::Event,
+    ids::{AppId, EnvId, EventId, FunctionId, RunId},
     run::Run,
 };
 use inngest_queue::live::Hints;
@@ -49,6 +51,8 @@ pub(super) enum Interest {
     Parts(RunId),
     /// Events, also those of the server where it says so.
     Events { with_internal: bool },
+    /// Apps and functions.
+    Apps,
 }
 
 impl Interest {
@@ -76,6 +80,8 @@ impl Interest {
             (Self::Events { with_internal }, Change::Event { id, is_internal }) => {
                 (*with_internal || !is_internal).then_some((Thing::Event(*id), true))
             }
+            (Self::Apps, Change::App { id, is_new }) => Some((Thing::App(*id), *is_new)),
+            (Self::Apps, Change::Function { id, is_new }) => Some((Thing::Function(*id), *is_new)),
             _ => None,
         }
     }
@@ -120,7 +126,9 @@ impl Mailbox {
 pub(super) struct Hub {
     state: Mutex<State>,
     pub(super) runs: Shelf<RunId, Run>,
-    pub(super) events: Shelf<EventId, inngest_core::event::Event>,
+    pub(super) events: Shelf<EventId, Event>,
+    pub(super) apps: Shelf<AppId, App>,
+    pub(super) functions: Shelf<FunctionId, Function>,
     /// Ends the reader.
     _gone: DropGuard,
 }
@@ -154,6 +162,8 @@ impl Hubs {
             }),
             runs: Shelf::default(),
             events: Shelf::default(),
+            apps: Shelf::default(),
+            functions: Shelf::default(),
             _gone: gone.clone().drop_guard(),
         });
         hubs.insert(env, Arc::downgrade(&hub));

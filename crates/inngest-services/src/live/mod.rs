@@ -1,10 +1,11 @@
-//! Live views: runs, their steps and events as they change.
+//! Live views: runs, their steps, events, apps and functions as they change.
 //!
 //! Whoever watches gets the newest state of what changed, read with the access check and mapping of a query; never a queue of old states.
 //! What changed is said by the change log of the database, which one reader per environment reads for all who watch here (`hub`). Every
 //! message has a cursor: the position below which nothing is left to be told, so a stream that is opened again with it, on any
 //! process, goes on without loss as long as the log reaches back that far.
 
+mod apps;
 mod cursor;
 mod dirty;
 mod events;
@@ -28,6 +29,7 @@ use inngest_core::{
 
 use crate::{Error, engine::Shared};
 
+pub use apps::AppNews;
 pub use cursor::FeedCursor;
 pub use events::{EventFeedFilter, EventNews};
 pub(crate) use hub::Hubs;
@@ -117,6 +119,18 @@ impl LiveViews<'_> {
         after: Option<FeedCursor>,
     ) -> Result<impl Stream<EventNews> + use<>, Error> {
         events::watch(self.0, standing, filter, after).await
+    }
+
+    /// Apps and functions of the environment as they are synced, paused and removed.
+    ///
+    /// # Errors
+    /// The actor may not read apps; the database's. The stream ends with an error when the right to see it has ended.
+    pub async fn watch_apps(
+        &self,
+        standing: Standing,
+        after: Option<FeedCursor>,
+    ) -> Result<impl Stream<AppNews> + use<>, Error> {
+        apps::watch(self.0, standing, after).await
     }
 
     /// How many runs of a function reached which state, at once without any and then every so often. Without a cursor: what was counted

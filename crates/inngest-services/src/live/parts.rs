@@ -84,7 +84,7 @@ impl Telling for Parts {
                     match thing {
                         Thing::Step(Some(step)) => steps.push(step),
                         Thing::Step(None) | Thing::Run(_) => has_run = true,
-                        Thing::Event(_) => {}
+                        Thing::Event(_) | Thing::App(_) | Thing::Function(_) => {}
                     }
                 }
             }

@@ -10,8 +10,8 @@ use inngest_core::{
     run::RunStatus,
 };
 use inngest_services::{
-    Error, EventFeedFilter, EventNews, FeedCursor, PartNews, QueueTick, RunFeedFilter, RunNews,
-    Services, Standing, Update,
+    AppNews, Error, EventFeedFilter, EventNews, FeedCursor, PartNews, PauseRequest, QueueTick,
+    RunFeedFilter, RunNews, Services, Standing, Update,
     testing::{App, Fixture, Flow, Options},
 };
 use serde_json::json;
@@ -363,6 +363,81 @@ async fn events_are_told_by_name_and_go_on_from_a_cursor() {
     let watch = live.watch_events(dev(), filter(), Some(cursor));
     let mut stream: News<EventNews> = Box::pin(watch.await.unwrap());
     assert_eq!(next(&mut stream).await.news, EventNews::Ready);
+}
+
+#[tokio::test]
+async fn apps_and_functions_are_told_as_they_come_change_and_go() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let live = services.live();
+    let watch = live.watch_apps(dev(), None);
+    let mut stream: News<AppNews> = Box::pin(watch.await.unwrap());
+    let ready = next(&mut stream).await;
+    assert_eq!(ready.news, AppNews::Ready);
+    let _app = app(&fixture).await;
+    // In whatever order: one transaction has made both.
+    let (mut app, mut function) = (None, None);
+    for _ in 0..2 {
+        match next(&mut stream).await.news {
+            AppNews::App(found, is_new) => app = Some((found, is_new)),
+            AppNews::Function(found, is_new) => function = Some((found, is_new)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (app, is_new_app) = app.expect("the app is told");
+    let (function, is_new_function) = function.expect("the function is told");
+    assert!(is_new_app && is_new_function);
+    assert_eq!((app.name.as_str(), function.app), ("shop", app.id));
+    let actor = Actor::dev();
+    let functions = services.functions();
+    let pause = functions.pause(&actor, function.id, PauseRequest::default());
+    pause.await.unwrap();
+    let paused = next(&mut stream).await;
+    let AppNews::Function(told, false) = paused.news else {
+        panic!("{:?}", paused.news);
+    };
+    assert!(told.pause.is_some());
+    fixture.settle().await;
+    services.apps().remove_app(&actor, app.id).await.unwrap();
+    let expected = [
+        AppNews::AppRemoved(app.id),
+        AppNews::FunctionRemoved(function.id),
+    ];
+    for _ in 0..2 {
+        let news = next(&mut stream).await.news;
+        assert!(expected.contains(&news), "{news:?}");
+    }
+    // Who went away before the pause hears of it and of the end as one.
+    let watch = live.watch_apps(dev(), Some(ready.cursor));
+    let mut again: News<AppNews> = Box::pin(watch.await.unwrap());
+    for _ in 0..2 {
+        let news = next(&mut again).await.news;
+        assert!(expected.contains(&news), "{news:?}");
+    }
+    let sees_nothing = Standing::of(Actor::event_key(DEFAULT_ORG, DEFAULT_ENV));
+    let refused = live.watch_apps(sees_nothing, None).await;
+    assert!(matches!(refused.err(), Some(Error::Denied(_))));
+}
+
+#[tokio::test]
+async fn functions_of_one_sync_are_read_together() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let live = services.live();
+    let watch = live.watch_apps(dev(), None);
+    let mut stream: News<AppNews> = Box::pin(watch.await.unwrap());
+    assert_eq!(next(&mut stream).await.news, AppNews::Ready);
+    let app = fixture.app("shop").await;
+    for n in 0..40 {
+        app.function(&format!("job-{n}"), on("go"), |_| Ok(json!(1)));
+    }
+    app.sync(&services).await;
+    let before = fixture.store().statements();
+    for _ in 0..41 {
+        next(&mut stream).await;
+    }
+    let read = fixture.store().statements() - before;
+    assert!(read <= 6, "{read} statements");
 }
 
 #[tokio::test]

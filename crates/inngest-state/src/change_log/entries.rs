@@ -1,7 +1,7 @@
 //! How the changes of one row are stored: a version byte, then each change as a byte for its kind and its ids.
 
 use inngest_core::{
-    ids::{EventId, FunctionId, RunId, StepId},
+    ids::{AppId, EventId, FunctionId, RunId, StepId},
     run::RunStatus,
 };
 use ulid::Ulid;
@@ -15,6 +15,10 @@ const NEW_RUN: u8 = 2;
 const STEP: u8 = 3;
 const EVENT: u8 = 4;
 const INTERNAL_EVENT: u8 = 5;
+const APP: u8 = 6;
+const NEW_APP: u8 = 7;
+const FUNCTION: u8 = 8;
+const NEW_FUNCTION: u8 = 9;
 
 pub(super) fn encode(changes: &[Change]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + changes.len() * 34);
@@ -44,6 +48,14 @@ pub(super) fn encode(changes: &[Change]) -> Vec<u8> {
             Change::Event { id, is_internal } => {
                 bytes.push(if *is_internal { INTERNAL_EVENT } else { EVENT });
                 bytes.extend_from_slice(&id.raw().0.to_be_bytes());
+            }
+            Change::App { id, is_new } => {
+                bytes.push(if *is_new { NEW_APP } else { APP });
+                bytes.extend_from_slice(id.raw().as_bytes());
+            }
+            Change::Function { id, is_new } => {
+                bytes.push(if *is_new { NEW_FUNCTION } else { FUNCTION });
+                bytes.extend_from_slice(id.raw().as_bytes());
             }
         }
     }
@@ -109,6 +121,14 @@ impl<'a> Reader<'a> {
                 id: EventId::from_raw(id),
                 is_internal: kind == INTERNAL_EVENT,
             },
+            APP | NEW_APP => Change::App {
+                id: AppId::from_raw(Uuid::from_u128(id.0)),
+                is_new: kind == NEW_APP,
+            },
+            FUNCTION | NEW_FUNCTION => Change::Function {
+                id: FunctionId::from_raw(Uuid::from_u128(id.0)),
+                is_new: kind == NEW_FUNCTION,
+            },
             _ => return None,
         })
     }
@@ -147,10 +167,16 @@ mod tests {
             let id = event_id(3);
             changes.push(Change::Event { id, is_internal });
         }
+        for is_new in [true, false] {
+            let id = app_id();
+            changes.push(Change::App { id, is_new });
+            let id = function_id();
+            changes.push(Change::Function { id, is_new });
+        }
         let bytes = encode(&changes);
         assert_eq!(decode(&bytes), Some(changes));
         assert_eq!(decode(&[VERSION]), Some(Vec::new()));
-        for bad in [&[][..], &[2], &bytes[..bytes.len() - 1], &[VERSION, 9]] {
+        for bad in [&[][..], &[2], &bytes[..bytes.len() - 1], &[VERSION, 99]] {
             assert_eq!(decode(bad), None);
         }
     }

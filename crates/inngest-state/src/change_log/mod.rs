@@ -9,7 +9,7 @@ mod entries;
 use std::collections::BTreeMap;
 
 use inngest_core::{
-    ids::{EnvId, EventId, FunctionId, RunId, StepId},
+    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId},
     run::RunStatus,
     time::Timestamp,
 };
@@ -66,6 +66,20 @@ pub enum Change {
         id: EventId,
         /// Whether the server made it.
         is_internal: bool,
+    },
+    /// An app is new, was synced or removed, or how it is has changed.
+    App {
+        /// The app.
+        id: AppId,
+        /// Whether this is the first there is of it.
+        is_new: bool,
+    },
+    /// A function is new, or has changed, or is gone; or how it is paused has changed.
+    Function {
+        /// The function.
+        id: FunctionId,
+        /// Whether this is the first there is of it.
+        is_new: bool,
     },
 }
 
@@ -280,6 +294,8 @@ enum Thing {
     Event(EventId),
     Run(RunId),
     Step(RunId, Option<StepId>),
+    App(AppId),
+    Function(FunctionId),
 }
 
 impl Changes {
@@ -324,6 +340,14 @@ impl Changes {
             is_internal: event.event.is_internal(),
         };
         self.note(event.env, Thing::Event(event.event.id), change);
+    }
+
+    pub(crate) fn note_app(&mut self, env: EnvId, id: AppId, is_new: bool) {
+        self.note(env, Thing::App(id), Change::App { id, is_new });
+    }
+
+    pub(crate) fn note_function(&mut self, env: EnvId, id: FunctionId, is_new: bool) {
+        self.note(env, Thing::Function(id), Change::Function { id, is_new });
     }
 
     fn note(&mut self, env: EnvId, thing: Thing, change: Change) {

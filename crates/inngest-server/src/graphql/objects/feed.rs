@@ -2,12 +2,14 @@
 
 use async_graphql::{Enum, ID, Interface, SimpleObject};
 
-use inngest_services::{EventNews, PartNews, RunNews, Update};
+use inngest_services::{AppNews, EventNews, PartNews, RunNews, Update};
 
 use crate::graphql::{
     ids::GlobalId,
     objects::{
+        app::AppObject,
         event::EventObject,
+        function::FunctionObject,
         run::RunObject,
         step::StepObject,
         trace::{self, TraceSpanObject},
@@ -35,6 +37,7 @@ pub(crate) enum FeedMessage {
     RunFeed(RunFeedUpdate),
     RunTrace(RunTraceUpdate),
     EventFeed(EventFeedUpdate),
+    AppFeed(AppFeedUpdate),
 }
 
 /// What a feed message says.
@@ -110,6 +113,58 @@ pub(crate) struct EventFeedUpdate {
     at: DateTime,
     /// The event; null for READY and RESET.
     event: Option<EventObject>,
+}
+
+/// Message of appFeed.
+#[derive(SimpleObject)]
+pub(crate) struct AppFeedUpdate {
+    /// What the message says.
+    kind: FeedMessageKind,
+    /// Position after this message.
+    cursor: String,
+    /// When the change was committed.
+    at: DateTime,
+    /// The app, when it is new or has changed; UPDATED also when one comes back that was removed.
+    app: Option<AppObject>,
+    /// The function, when it is new or has changed, or when its pause has.
+    function: Option<FunctionObject>,
+    /// Id of an app or function that is gone.
+    removed_id: Option<ID>,
+}
+
+impl From<Update<AppNews>> for AppFeedUpdate {
+    fn from(update: Update<AppNews>) -> Self {
+        let message = |kind| Self {
+            kind,
+            cursor: update.cursor.to_string(),
+            at: DateTime(update.at),
+            app: None,
+            function: None,
+            removed_id: None,
+        };
+        let told = |is_new| match is_new {
+            true => FeedMessageKind::Created,
+            false => FeedMessageKind::Updated,
+        };
+        let removed = |id: ID| Self {
+            removed_id: Some(id),
+            ..message(FeedMessageKind::Removed)
+        };
+        match update.news {
+            AppNews::Ready => message(FeedMessageKind::Ready),
+            AppNews::App(app, is_new) => Self {
+                app: Some(AppObject(*app)),
+                ..message(told(is_new))
+            },
+            AppNews::Function(function, is_new) => Self {
+                function: Some(FunctionObject(*function)),
+                ..message(told(is_new))
+            },
+            AppNews::AppRemoved(id) => removed(id.global()),
+            AppNews::FunctionRemoved(id) => removed(id.global()),
+            AppNews::Reset => message(FeedMessageKind::Reset),
+        }
+    }
 }
 
 impl From<Update<RunNews>> for RunFeedUpdate {
