@@ -53,6 +53,11 @@ impl Budget {
         self.rate.limit
     }
 
+    /// How long an empty bucket takes to be full again.
+    pub fn window(&self) -> Duration {
+        Duration::from_micros(self.rate.whole())
+    }
+
     /// Takes points from the bucket of `principal`, in one atomic step, if there are enough. Takes 0.1 s at most.
     pub async fn charge(&self, principal: &str, points: u64) -> Charge {
         let now = micros(self.clock.now());

@@ -51,6 +51,8 @@ pub struct Cost {
 pub struct Bucket {
     /// Points of a full bucket.
     pub limit: u64,
+    /// How long an empty bucket takes to be full again.
+    pub window: Duration,
     /// Points left.
     pub remaining: u64,
     /// When it is full again.
@@ -85,6 +87,7 @@ impl Budgets<'_> {
 fn bucket(budget: &Budget, charge: &Charge) -> Bucket {
     Bucket {
         limit: budget.limit(),
+        window: budget.window(),
         remaining: charge.remaining,
         full_at: Timestamp::from_millis(
             i64::try_from(charge.full_at.div_ceil(1_000)).unwrap_or(i64::MAX),

@@ -254,7 +254,7 @@ fn responses(operation: &Operation, mount: Mount, schemas: &mut Schemas) -> Valu
     }
     refused(
         "429",
-        "The server is busy; `Retry-After` says how long to wait.",
+        "The caller has asked for more than its budget, or the server is busy; `Retry-After` says how long to wait.",
     );
     refused("default", "Any other error.");
     all.append(&mut repeats);

@@ -130,6 +130,8 @@ pub(crate) struct Head {
     pub(crate) params: &'static [Param],
     /// Whether a request can be made twice by its `Idempotency-Key`.
     pub(crate) repeats: bool,
+    /// What a request costs its caller before what it asks for is looked at.
+    pub(crate) points: u64,
 }
 
 /// One operation.
@@ -173,6 +175,9 @@ impl AnswerKind {
         }
     }
 }
+
+/// What a search costs beside the entries of its page, in points: it reads up to 20,000 rows.
+const SEARCHING: u64 = 100;
 
 type Answering = BoxFuture<'static, Result<Response, Refusal>>;
 
@@ -256,6 +261,7 @@ impl Head {
             summary: "",
             params: &[],
             repeats: false,
+            points: 1,
         }
     }
 
@@ -296,6 +302,11 @@ impl Head {
     pub(crate) const fn repeats(self) -> Self {
         let repeats = true;
         Self { repeats, ..self }
+    }
+
+    /// What a request costs, where that is more than one point.
+    pub(crate) const fn costs(self, points: u64) -> Self {
+        Self { points, ..self }
     }
 
     /// The operation that `handler` carries out without a caller. `R` says what it answers.
@@ -382,6 +393,31 @@ impl Operation {
         response
     }
 
+    /// Takes what the request costs from the budget that its caller has for GraphQL as well: what the operation costs, a point for each
+    /// entry that the page may have, and [`SEARCHING`]. Sending events is part of no budget.
+    async fn charge(&self, asked: &Asked) -> Result<(), Refusal> {
+        if self.body.is_some_and(|body| body.is_large) {
+            return Ok(());
+        }
+        let is_list = self.head.params.iter().any(|param| param.name == "limit");
+        let entries = if is_list { asked.params.limit() } else { 0 };
+        let searching = asked.params.get("search").map_or(0, |_| SEARCHING);
+        let points = self.head.points + u64::from(entries) + searching;
+        let budgets = asked.services().budgets();
+        let cost = budgets.charge(&asked.actor, points).await;
+        let cost = asked.notes.charged(cost);
+        match cost.bucket.and_then(|bucket| bucket.wait) {
+            Some(_) => Err(Refusal::Request {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                code: "rate_limited",
+                detail: format!(
+                    "this request costs {points} points, more than this caller has left; ask for less, or wait"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
     async fn carry_out(
         &self,
         mount: Mount,
@@ -413,6 +449,7 @@ impl Operation {
             state,
             notes,
         });
+        self.charge(&asked).await?;
         match &self.handler {
             Handler::Open(handler) => Ok(handler(asked.state.clone()).await),
             Handler::Read(handler) => handler(asked).await,

@@ -85,3 +85,60 @@ async fn nobody_counts_in_dev() {
         (&json!(30), &Value::Null)
     );
 }
+
+#[tokio::test]
+async fn rest_and_graphql_are_paid_for_from_one_budget() {
+    let server = small_budget().await;
+    let bearer = format!("Bearer {SIGNING_KEY}");
+    let headers = [("authorization", bearer.as_str())];
+    let get = async |path: &str| server.send(Method::GET, path, &Value::Null, &headers).await;
+
+    // One for the request, and one for each entry of the page.
+    let answer = get("/api/v1/runs?limit=19").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    assert_eq!(answer.header("ratelimit"), "\"points\";r=30;t=0");
+    assert_eq!(answer.header("ratelimit-policy"), "\"points\";q=50;w=50");
+    assert_eq!(ask(&server, &thirty_points()).await.status, StatusCode::OK);
+
+    for path in [
+        "/api/v1/runs?limit=9",
+        "/v1/events?limit=9",
+        "/v2/runs?limit=9",
+    ] {
+        let refused = get(path).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(refused.header("retry-after"), "10", "{path}");
+        assert_eq!(refused.header("ratelimit"), "\"points\";r=0;t=10", "{path}");
+        let body = refused.json();
+        let code = body.get("code").or(body.pointer("/errors/0/code"));
+        assert_eq!(code, Some(&json!("rate_limited")), "{path}");
+    }
+    server.services.clock().advance(Duration::from_secs(10));
+    let answer = get("/api/v1/runs?limit=9").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+}
+
+#[tokio::test]
+async fn events_are_sent_and_health_is_told_also_to_who_has_no_points_left() {
+    let server = small_budget().await;
+    let bearer = format!("Bearer {SIGNING_KEY}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let send = async |method, path: &str, body: &Value| {
+        server.send(method, path, body, &headers).await.status
+    };
+    let preview = json!({"functions": ["shop-receipt"], "from": "2020-01-01T00:00:00Z"});
+    let path = "/api/v1/replays/preview";
+    // More than a bucket holds costs what a full one has.
+    let first = send(Method::POST, path, &preview).await;
+    assert_eq!(first, StatusCode::NOT_FOUND);
+    let second = send(Method::POST, path, &preview).await;
+    assert_eq!(second, StatusCode::TOO_MANY_REQUESTS);
+    let event = json!({"name": "shop/order.placed"});
+    let sent = send(Method::POST, "/api/v1/events", &event).await;
+    assert_eq!(sent, StatusCode::OK);
+    let health = send(Method::GET, "/api/v1/health", &Value::Null).await;
+    assert_eq!(health, StatusCode::OK);
+}

@@ -304,6 +304,56 @@ async fn what_cannot_be_asked_of_many_runs_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn preview_tells_what_would_be_touched_and_touches_nothing() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (_, run) = server.start_run().await;
+    server.services.clock().advance(Duration::from_secs(1));
+    let from = "2020-01-01T00:00:00Z";
+    for (path, body, expected) in [
+        (
+            "/api/v1/cancellations/preview",
+            json!({"functions": ["shop-receipt"]}),
+            json!({"total": 1, "is_exact": true, "statuses": {"Scheduled": 1}, "run_ids": [run]}),
+        ),
+        (
+            "/api/v1/cancellations/preview",
+            json!({"functions": ["shop-receipt"], "if": "event.data.n == 99"}),
+            json!({"total": 0, "is_exact": true, "statuses": {}, "run_ids": []}),
+        ),
+        (
+            "/api/v1/replays/preview",
+            json!({"functions": ["shop-receipt"], "from": from}),
+            json!({"total": 0, "is_exact": true, "statuses": {}, "run_ids": []}),
+        ),
+    ] {
+        let told = server.post(path, &body).await.json();
+        assert_eq!(told["data"], expected, "{path} {body}: {told}");
+    }
+    for (path, body, status, code) in [
+        (
+            "/api/v1/replays/preview",
+            json!({"functions": ["shop-receipt"], "from": from, "statuses": ["Running"]}),
+            422,
+            "status_not_possible",
+        ),
+        (
+            "/api/v1/cancellations/preview",
+            json!({"functions": ["shop-unknown"]}),
+            404,
+            "function_not_found",
+        ),
+    ] {
+        let answer = server.post(path, &body).await;
+        assert_eq!(told(&answer), (status, json!(code)), "{path} {body}");
+    }
+    for path in ["/api/v1/cancellations", "/api/v1/replays"] {
+        let list = server.get(path).await.json();
+        assert_eq!(list["data"], json!([]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn second_request_for_many_runs_with_one_key_begins_nothing() {
     let server = Server::dev().await;
     server.register().await;

@@ -228,6 +228,18 @@ fn rows() -> Vec<Row> {
             Some("shop-receipt"),
         ),
         post(
+            "/api/v1/replays/preview",
+            "/api/v1/replays/preview",
+            json!({"functions": ["{function}"], "from": "2020-01-01T00:00:00Z"}),
+            Some("is_exact"),
+        ),
+        post(
+            "/api/v1/cancellations/preview",
+            "/api/v1/cancellations/preview",
+            json!({"functions": ["{function}"]}),
+            Some("is_exact"),
+        ),
+        post(
             "/api/v1/cancellations",
             "/api/v1/cancellations",
             json!({"functions": ["{function}"]}),

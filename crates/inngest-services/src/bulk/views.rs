@@ -11,7 +11,7 @@ use inngest_core::{
 };
 use inngest_state::{BulkFilter, FunctionHead};
 
-use super::{Bulk, BulkRequest, wrong_number_of_functions};
+use super::{Bulk, BulkRequest, Preview, statuses_of, wrong_number_of_functions};
 use crate::{
     Error, RequestKey,
     engine::Engine,
@@ -60,6 +60,28 @@ impl Bulk<'_> {
             BulkKind::Replay => self.replay(actor, request, key).await?,
         };
         self.show(actor, operation).await
+    }
+
+    /// What [`Bulk::begin_named`] with this request would touch now.
+    ///
+    /// # Errors
+    /// Those of [`Bulk::begin_named`], but for the number of operations.
+    pub async fn preview_named(
+        &self,
+        actor: &Actor,
+        kind: BulkKind,
+        names: &FunctionNames,
+        request: BulkRequest,
+    ) -> Result<Preview, Error> {
+        actor.require(Scope::RunsRead)?;
+        let functions = self.0.named_functions(actor, names).await?;
+        let statuses = statuses_of(kind, request.statuses.as_deref())?;
+        let request = BulkRequest {
+            functions,
+            statuses: Some(statuses),
+            ..request
+        };
+        self.preview(actor, &request).await
     }
 
     /// [`Bulk::stop`], with names.

@@ -1,5 +1,7 @@
 //! Bodies of operations on many runs.
 
+use std::collections::BTreeMap;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -9,7 +11,7 @@ use inngest_core::{
     run::RunStatus,
     time::Timestamp,
 };
-use inngest_services::{BulkView, FunctionHead};
+use inngest_services::{BulkView, FunctionHead, Preview};
 
 use crate::rest::{
     body::{self, status_word},
@@ -170,6 +172,39 @@ impl FunctionRef {
             internal_id: function.id.to_string(),
             app_id: function.app.to_string(),
             id: function.slug.clone(),
+        }
+    }
+}
+
+/// What an operation would touch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Preview")]
+pub(super) struct PreviewBody {
+    /// How many runs.
+    total: u64,
+    /// False when there are more: counting has ended at 10,000 runs or after three seconds.
+    is_exact: bool,
+    /// How many of these are in which state.
+    statuses: BTreeMap<&'static str, u64>,
+    /// The newest of them, at most ten.
+    run_ids: Vec<String>,
+}
+
+impl PreviewBody {
+    pub(super) fn new(preview: &Preview) -> Self {
+        let mut statuses = BTreeMap::new();
+        for status in &preview.statuses {
+            *statuses.entry(status_word(*status)).or_default() += 1;
+        }
+        Self {
+            total: preview.total.value,
+            is_exact: preview.total.is_exact,
+            statuses,
+            run_ids: preview
+                .sample
+                .iter()
+                .map(|run| run.id.to_string())
+                .collect(),
         }
     }
 }

@@ -14,8 +14,8 @@ use inngest_services::{BulkFilter, BulkRequest, Error, FunctionNames};
 
 use crate::rest::{
     bulk::{
-        CURSOR, LIMIT, LIST,
-        body::{CancellationBody, StatusesInput},
+        CURSOR, LIMIT, LIST, PREVIEW,
+        body::{CancellationBody, PreviewBody, StatusesInput},
         filter,
     },
     input::{JsonBody, TimeInput},
@@ -38,7 +38,16 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Cancels many runs, in the background; those queued until its window ends as well.",
             )
             .repeats()
+            .costs(PREVIEW)
             .write(create),
+        Head::post("previewCancellation", "/cancellations/preview")
+            .needs(Scope::RunsRead)
+            .told(
+                "cancellations",
+                "Tells which runs a cancellation with the same body would end now, and ends none.",
+            )
+            .costs(PREVIEW)
+            .write(preview),
         Head::get("listCancellations", "/cancellations")
             .needs(Scope::RunsRead)
             .told("cancellations", "Lists bulk cancellations, newest first.")
@@ -101,6 +110,20 @@ struct CancellationInput {
 }
 
 impl CancellationInput {
+    fn into_request(self) -> Result<(FunctionNames, BulkRequest), Refusal> {
+        let names = self.names()?;
+        let request = BulkRequest {
+            functions: Vec::new(),
+            from: self.started_after.map_or(Timestamp::default(), |at| at.0),
+            until: self.started_before.map(|at| at.0),
+            statuses: self.statuses.map(StatusesInput::into_statuses),
+            search: self.r#if,
+            name: self.name,
+            rate: None,
+        };
+        Ok((names, request))
+    }
+
     fn names(&self) -> Result<FunctionNames, Refusal> {
         let functions = match (&self.function_id, &self.functions) {
             (Some(_), Some(_)) => {
@@ -125,20 +148,20 @@ async fn create(
     body: JsonBody<CancellationInput>,
 ) -> Result<Data<CancellationBody>, Refusal> {
     let key = ask.request_key(&body.json)?;
-    let input = body.value;
-    let names = input.names()?;
-    let request = BulkRequest {
-        functions: Vec::new(),
-        from: input.started_after.map_or(Timestamp::default(), |at| at.0),
-        until: input.started_before.map(|at| at.0),
-        statuses: input.statuses.map(StatusesInput::into_statuses),
-        search: input.r#if,
-        name: input.name,
-        rate: None,
-    };
+    let (names, request) = body.value.into_request()?;
     let bulk = ask.services().bulk();
     let begun = bulk.begin_named(&ask.actor, KIND, &names, request, key);
     Ok(Data(CancellationBody::new(&ask.actor, &begun.await?)))
+}
+
+async fn preview(
+    ask: Ask,
+    body: JsonBody<CancellationInput>,
+) -> Result<Data<PreviewBody>, Refusal> {
+    let (names, request) = body.value.into_request()?;
+    let bulk = ask.services().bulk();
+    let preview = bulk.preview_named(&ask.actor, KIND, &names, request);
+    Ok(Data(PreviewBody::new(&preview.await?)))
 }
 
 async fn list(ask: Ask) -> Result<List<CancellationBody>, Refusal> {

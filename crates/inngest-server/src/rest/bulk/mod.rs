@@ -20,6 +20,9 @@ const CURSOR: Param = Param::one(
     "Where to go on: the cursor of the page before.",
 );
 
+/// What counting the runs of an operation costs, as `bulkPreview` of GraphQL.
+const PREVIEW: u64 = 500;
+
 const LIST: &[Param] = &[
     LIMIT,
     CURSOR,

@@ -8,8 +8,8 @@ use inngest_services::{BulkRequest, FunctionNames};
 
 use crate::rest::{
     bulk::{
-        LIST,
-        body::{ReplayBody, StatusesInput},
+        LIST, PREVIEW,
+        body::{PreviewBody, ReplayBody, StatusesInput},
         filter,
     },
     input::{JsonBody, TimeInput},
@@ -27,7 +27,16 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Starts new runs for many runs that have ended, in the background.",
             )
             .repeats()
+            .costs(PREVIEW)
             .write(create),
+        Head::post("previewReplay", "/replays/preview")
+            .needs(Scope::RunsRead)
+            .told(
+                "replays",
+                "Tells which runs a replay with the same body would start again, and starts none.",
+            )
+            .costs(PREVIEW)
+            .write(preview),
         Head::get("listReplays", "/replays")
             .needs(Scope::RunsRead)
             .told("replays", "Lists replays, newest first.")
@@ -70,25 +79,38 @@ struct ReplayInput {
     rate_per_second: Option<u32>,
 }
 
+impl ReplayInput {
+    fn into_request(self) -> (FunctionNames, BulkRequest) {
+        let names = FunctionNames {
+            app: None,
+            functions: self.functions,
+        };
+        let request = BulkRequest {
+            functions: Vec::new(),
+            from: self.from.0,
+            until: self.until.map(|until| until.0),
+            statuses: self.statuses.map(StatusesInput::into_statuses),
+            search: self.search,
+            name: self.name,
+            rate: self.rate_per_second,
+        };
+        (names, request)
+    }
+}
+
 async fn create(ask: Ask, body: JsonBody<ReplayInput>) -> Result<Data<ReplayBody>, Refusal> {
     let key = ask.request_key(&body.json)?;
-    let input = body.value;
-    let names = FunctionNames {
-        app: None,
-        functions: input.functions,
-    };
-    let request = BulkRequest {
-        functions: Vec::new(),
-        from: input.from.0,
-        until: input.until.map(|until| until.0),
-        statuses: input.statuses.map(StatusesInput::into_statuses),
-        search: input.search,
-        name: input.name,
-        rate: input.rate_per_second,
-    };
+    let (names, request) = body.value.into_request();
     let bulk = ask.services().bulk();
     let begun = bulk.begin_named(&ask.actor, BulkKind::Replay, &names, request, key);
     Ok(Data(ReplayBody::new(&ask.actor, &begun.await?)))
+}
+
+async fn preview(ask: Ask, body: JsonBody<ReplayInput>) -> Result<Data<PreviewBody>, Refusal> {
+    let (names, request) = body.value.into_request();
+    let bulk = ask.services().bulk();
+    let preview = bulk.preview_named(&ask.actor, BulkKind::Replay, &names, request);
+    Ok(Data(PreviewBody::new(&preview.await?)))
 }
 
 async fn list(ask: Ask) -> Result<List<ReplayBody>, Refusal> {
