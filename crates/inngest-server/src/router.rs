@@ -110,6 +110,7 @@ fn suite_routes() -> Router<AppState> {
         )
         .route("/test/", get(sdk::suites::greet))
         .route("/test/reset", post(sdk::suites::reset))
+        .route("/test/function/pause", post(sdk::suites::pause))
         .route("/test/function/runs/cancel", post(sdk::suites::cancel_run))
         .route(
             "/test/queue/function-queue-size",

@@ -10,7 +10,7 @@ use inngest_core::{
 };
 use inngest_state::RunFilter;
 
-use crate::{Error, apps::Functions, engine::Engine, runs::Runs};
+use crate::{Error, apps::Functions, engine::Engine, pauses::PauseRequest, runs::Runs};
 
 /// Most runs that one reset ends.
 const RUNS_ENDED: usize = 10_000;
@@ -90,8 +90,18 @@ impl<'a> Suites<'a> {
         })
     }
 
-    /// Ends every run of the environment that has not ended, 10,000 at most, and gives all its functions the product's limits. Returns how
-    /// many runs it has ended. Runs that are started by those ends are ended as well.
+    /// Pauses a function, as a person does who says nothing more about it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such function.
+    pub async fn pause(&self, actor: &Actor, function: FunctionId) -> Result<(), Error> {
+        let functions = Functions(self.0);
+        let request = PauseRequest::default();
+        functions.pause(actor, function, request).await.map(drop)
+    }
+
+    /// Ends every run of the environment that has not ended, 10,000 at most, ends the pauses of its functions and gives them the product's
+    /// limits. Returns how many runs it has ended. Runs that are started by those ends are ended as well.
     ///
     /// # Errors
     /// The store's.
@@ -99,6 +109,12 @@ impl<'a> Suites<'a> {
         actor.require(Scope::RunsWrite)?;
         actor.require(Scope::AppsWrite)?;
         self.0.limits.forget(actor.env);
+        let functions = self.0.store.list_functions(actor.env, None, false);
+        for function in functions.await? {
+            if function.pause.is_some() {
+                Functions(self.0).resume(actor, function.id).await?;
+            }
+        }
         let filter = RunFilter {
             statuses: Some(vec![RunStatus::Queued, RunStatus::Running]),
             ..RunFilter::default()

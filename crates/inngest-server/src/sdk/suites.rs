@@ -118,6 +118,18 @@ pub(crate) async fn cancel_run(
     Ok("OK")
 }
 
+/// `POST /test/function/pause`: pauses the function `fnId`.
+pub(crate) async fn pause(
+    State(state): State<AppState>,
+    Caller(actor): Caller,
+    uri: Uri,
+) -> Result<&'static str, SdkError> {
+    let actor = actor?;
+    let (suites, form) = (state.services.suites()?, Form::of(&uri)?);
+    suites.pause(&actor, form.value("fnId")?).await?;
+    Ok("OK")
+}
+
 /// `GET /test/queue/function-queue-size`: how much the runs of the function `fnId` have left to do.
 pub(crate) async fn queue_size(
     State(state): State<AppState>,

@@ -125,6 +125,7 @@ const ROUTES: &[(&str, &str, Needs)] = &[
         "/test/function/runs/cancel?accountId=x&fnId={app}&runId={run}",
         MEMBER,
     ),
+    ("POST", "/test/function/pause?fnId={app}", MEMBER),
     ("GET", "/test/queue/function-queue-size?fnId={app}", VIEWER),
 ];
 

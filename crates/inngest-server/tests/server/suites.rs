@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
         "/test/queue/function-queue-size?fnId={fn}",
         "{\"count\":0}",
     ),
+    ("POST", "/test/function/pause?fnId={fn}", "OK"),
     ("POST", "/test/reset", "ok"),
 ];
 
@@ -66,6 +67,11 @@ async fn suites_are_answered_as_they_expect_where_that_is_allowed() {
         let path = path.replace("{fn}", &function).replace("{run}", &run);
         let found = ask(&server, method, &path, &[]).await;
         assert_eq!(found, (200, (*expected).to_owned()), "{method} {path}");
+        if path.ends_with("/test/reset") || path.contains("/pause") {
+            let found = server.get("/api/v1/functions/shop-receipt").await.json();
+            let is_paused = path.contains("/pause");
+            assert_eq!(found["data"]["is_paused"], is_paused, "{found}");
+        }
     }
     let shown = server.get(&format!("/v1/runs/{run}")).await.json();
     assert_eq!(shown["data"]["status"], "Cancelled");
