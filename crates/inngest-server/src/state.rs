@@ -80,7 +80,7 @@ pub(crate) struct Shared {
 impl AppState {
     pub(crate) fn new(services: Services, settings: ServerSettings) -> Self {
         let kind = services.settings().mode.server_kind();
-        let schema = crate::graphql::schema();
+        let schema = crate::graphql::schema(settings.graphql_body_bytes);
         let v0 = settings.v0_gql.then(crate::v0::schema);
         let sockets = Arc::new(tokio::sync::Semaphore::new(settings.max_sockets));
         let bodies = Bodies::new(settings.bodies_bytes, settings.tracker.clone());

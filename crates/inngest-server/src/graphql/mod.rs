@@ -60,10 +60,13 @@ pub(crate) mod limits {
     pub(crate) const OPERATIONS_PER_SOCKET: usize = 50;
 }
 
-/// Builds the schema with its limits.
-pub(crate) fn schema() -> ApiSchema {
-    builder().finish()
+/// Builds the schema with its limits, for requests of at most so many bytes.
+pub(crate) fn schema(body_bytes: usize) -> ApiSchema {
+    builder().data(BodyLimit(body_bytes)).finish()
 }
+
+/// Bytes of the largest request that is read.
+pub(crate) struct BodyLimit(pub(crate) usize);
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query, Mutation::new(), Subscription)
@@ -119,7 +122,7 @@ pub fn sdl() -> String {
         .sorted_enum_items()
         .use_space_ident()
         .prefer_single_line_descriptions();
-    schema().sdl_with_options(options)
+    builder().finish().sdl_with_options(options)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ fn introspected() -> Value {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let response = runtime.block_on(schema().execute(query));
+    let response = runtime.block_on(builder().finish().execute(query));
     assert!(response.errors.is_empty(), "{:?}", response.errors);
     response.data.into_json().unwrap()["__schema"].take()
 }
@@ -166,7 +166,7 @@ fn documents_of_tools_are_within_the_limits() {
             async_graphql::Request::new(format!("query A {nested} query B {{ __typename }}"))
                 .operation_name("B")
                 .data(stage.clone());
-        schema().execute(request).await;
+        builder().finish().execute(request).await;
         stage.is_executed()
     });
     assert!(outcome);

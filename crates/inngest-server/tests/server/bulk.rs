@@ -102,6 +102,11 @@ async fn refusals_of_a_cancellation_name_the_field_that_is_to_blame() {
             json!(["input", "filter", "statuses"]),
         ),
         (
+            with(|it| it["filter"]["search"] = json!("event.data.n ==")),
+            "INVALID_EXPRESSION",
+            json!(["input", "filter", "search"]),
+        ),
+        (
             with(|it| it["filter"]["queued"]["until"] = json!("2019-01-01T00:00:00Z")),
             "INVALID_VALUE",
             json!(["input", "filter", "queued"]),

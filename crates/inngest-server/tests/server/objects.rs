@@ -1,5 +1,6 @@
 //! The objects of the API that are reached from others, over HTTP.
 
+use http::Method;
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId, WaitId},
     json::Json,
@@ -10,7 +11,7 @@ use inngest_core::{
 use inngest_state::{Commit, FailedAttemptRow, StepChange};
 use serde_json::{Value, json};
 
-use crate::harness::{NOW, Server, registration};
+use crate::harness::{NOW, SIGNING_KEY, Server, registration};
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(NOW + ms)
@@ -236,9 +237,9 @@ async fn function_shows_its_versions_and_a_run_the_one_it_began_with() {
     changed["functions"][0]["steps"]["step"]["retries"]["attempts"] = json!(7);
     let answer = server.post("/fn/register", &changed).await;
     assert_eq!(answer.json()["modified"], true);
-    let query = "query ($id: ID!) { run(id: $id) { functionVersion { id number isCurrent config { retries { attempts } }
+    let query = "query ($id: ID!) { run(id: $id) { functionVersion { id number isCurrent checksum config { retries { attempts } }
         triggers { ... on EventTrigger { eventName } } function { slug version { number isCurrent }
-        versions(first: 1) { totalCount { value } nodes { number } pageInfo { hasNextPage } } } } } }";
+        versions(first: 1) { totalCount { value } nodes { number checksum } pageInfo { hasNextPage } } } } } }";
     let shown = server.query(query, json!({"id": run})).await;
     let version = &shown["run"]["functionVersion"];
     assert_eq!(
@@ -254,10 +255,61 @@ async fn function_shows_its_versions_and_a_run_the_one_it_began_with() {
         version["function"]["version"],
         json!({"number": 2, "isCurrent": true})
     );
+    let newest = version["function"]["versions"]["nodes"][0]["checksum"].clone();
     assert_eq!(
         version["function"]["versions"],
-        json!({"totalCount": {"value": 2}, "nodes": [{"number": 2}], "pageInfo": {"hasNextPage": true}})
+        json!({"totalCount": {"value": 2}, "nodes": [{"number": 2, "checksum": newest}], "pageInfo": {"hasNextPage": true}})
     );
+    for checksum in [&newest, &version["checksum"]] {
+        let digits = checksum.as_str().unwrap().chars();
+        assert_eq!(digits.filter(char::is_ascii_hexdigit).count(), 64);
+    }
+    assert_ne!(newest, version["checksum"]);
+}
+
+#[tokio::test]
+async fn trace_says_from_where_its_feed_goes_on() {
+    let server = Server::dev().await;
+    server.register().await;
+    let before =
+        "{ environment { runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { feedCursor } } }";
+    let before = server.query(before, json!({})).await;
+    let (_, run) = server.start_run().await;
+    let query =
+        "query ($id: ID!) { run(id: $id) { trace { feedCursor spans { nodes { kind } } } } }";
+    let trace = server.query(query, json!({"id": run})).await["run"]["trace"].take();
+    assert!(trace["feedCursor"].is_string(), "{trace}");
+    let before = &before["environment"]["runs"]["feedCursor"];
+    assert_ne!(trace["feedCursor"], *before, "the run came between");
+    let node = format!("node(id: \"run_{run}\")");
+    let without = format!("{{ {node} {{ ... on Run {{ trace {{ traceId }} }} }} }}");
+    let store = server.services.store();
+    let statements = async |query: &str| {
+        let before = store.statements();
+        server.query(query, json!({})).await;
+        store.statements() - before
+    };
+    let few = statements(&without).await;
+    let with = without.replace("traceId", "traceId feedCursor");
+    assert_eq!(statements(&with).await, few + 1);
+}
+
+#[tokio::test]
+async fn server_says_how_it_may_be_asked() {
+    let query = json!({"query": "{ server { authMethods limits { maxBodyBytes maxDepth } } }"});
+    let dev = Server::dev().await.post("/graphql", &query).await.json();
+    let expected =
+        json!({"authMethods": ["NONE"], "limits": {"maxBodyBytes": 10_485_760, "maxDepth": 15}});
+    assert_eq!(dev["data"]["server"], expected);
+    let bearer = format!("Bearer {SIGNING_KEY}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let start = Server::start().await;
+    let start = start.send(Method::POST, "/graphql", &query, &headers).await;
+    let methods = &start.json()["data"]["server"]["authMethods"];
+    assert_eq!(*methods, json!(["JWT", "SIGNING_KEY"]));
 }
 
 #[tokio::test]

@@ -361,7 +361,7 @@ impl EnvironmentObject {
 }
 
 /// The present position of feeds, if it was asked for.
-async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
+pub(crate) async fn feed_cursor(ctx: &Context<'_>) -> Result<Option<String>, Error> {
     if !ctx.look_ahead().field("feedCursor").exists() {
         return Ok(None);
     }

@@ -2,6 +2,8 @@
 
 use async_graphql::{Context, Error, ID, Object};
 
+use sha2::{Digest, Sha256};
+
 use inngest_core::app::FunctionVersion;
 
 use crate::graphql::{
@@ -61,6 +63,11 @@ impl FunctionVersionObject {
     async fn triggers(&self, ctx: &Context<'_>) -> Result<Vec<TriggerObject>, Error> {
         let config = read_config(ctx, self.0.function, &self.0.config)?;
         Ok(triggers_of(config, None))
+    }
+
+    /// SHA-256 of the configuration as it is stored, in hex: equal for versions that say the same.
+    async fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.0.config.as_bytes()))
     }
 
     /// Sync that created it, while it is kept.

@@ -6,6 +6,7 @@ use inngest_core::{limits as product, page::MAX_PAGE};
 use inngest_services::Mode;
 
 use crate::graphql::{
+    BodyLimit,
     asking::asking,
     limits,
     objects::run::millis,
@@ -31,9 +32,18 @@ impl ServerInfo {
         }
     }
 
+    /// Ways to say who asks that are switched on.
+    async fn auth_methods(&self, ctx: &Context<'_>) -> Vec<AuthMethod> {
+        match asking(ctx).services.settings().mode {
+            Mode::Dev => vec![AuthMethod::None],
+            Mode::Start => vec![AuthMethod::Jwt, AuthMethod::SigningKey],
+        }
+    }
+
     /// Limits of this API.
-    async fn limits(&self) -> ApiLimits {
+    async fn limits(&self, ctx: &Context<'_>) -> ApiLimits {
         ApiLimits {
+            max_body_bytes: Long(ctx.data_unchecked::<BodyLimit>().0 as u64),
             max_depth: int(limits::DEPTH),
             max_complexity: int(limits::COMPLEXITY),
             max_aliases: int(limits::ALIASES),
@@ -61,6 +71,17 @@ pub(crate) enum ServerMode {
     Production,
 }
 
+/// Ways to say who asks.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthMethod {
+    /// A token of the server or of its configured issuer, as `Authorization: Bearer`.
+    Jwt,
+    /// A signing key of the environment, as `Authorization: Bearer`.
+    SigningKey,
+    /// Nothing is asked for.
+    None,
+}
+
 /// Limits of this API, so that clients can adapt.
 #[derive(SimpleObject)]
 pub(crate) struct ApiLimits {
@@ -72,6 +93,8 @@ pub(crate) struct ApiLimits {
     max_aliases: i32,
     /// Highest allowed value of first.
     max_page_size: i32,
+    /// Largest accepted request body.
+    max_body_bytes: Long,
     /// Largest accepted single event.
     max_event_bytes: Long,
     /// Most events accepted by one sendEvents call.

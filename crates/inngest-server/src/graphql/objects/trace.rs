@@ -17,6 +17,7 @@ use crate::graphql::{
     ids,
     loaders::{AttemptsOf, StepsOf, load},
     objects::{
+        environment::feed_cursor,
         failure::ExecutionError,
         run::{self, RunObject, millis},
         step::StepObject,
@@ -26,12 +27,27 @@ use crate::graphql::{
 };
 
 /// Spans of one run as a flat list; parentSpanId gives the tree.
-pub(crate) struct TraceObject(Vec<TraceSpanObject>, RunId);
+pub(crate) struct TraceObject {
+    run: RunId,
+    spans: Vec<TraceSpanObject>,
+    /// Where feeds were before the spans were read, if it was asked for.
+    feed_cursor: Option<String>,
+}
 
 /// The trace of a run; null when the run is missing or not the caller's to see.
 pub(crate) async fn find(ctx: &Context<'_>, run: RunId) -> Option<Result<TraceObject, Error>> {
-    let found = load(ctx, TraceOf(run)).await.transpose();
-    found.map(|found| found.map(|trace| TraceObject::of(&trace)))
+    read(ctx, run).await.transpose()
+}
+
+async fn read(ctx: &Context<'_>, run: RunId) -> Result<Option<TraceObject>, Error> {
+    // Before the spans, so that the feed tells of whatever they miss.
+    let feed_cursor = feed_cursor(ctx).await?;
+    let found = load(ctx, TraceOf(run)).await?;
+    Ok(found.map(|trace| TraceObject {
+        run,
+        spans: spans(&trace),
+        feed_cursor,
+    }))
 }
 
 /// The spans of a trace, each with its run.
@@ -45,13 +61,9 @@ pub(crate) fn spans(trace: &Trace) -> Vec<TraceSpanObject> {
 }
 
 impl TraceObject {
-    fn of(trace: &Trace) -> Self {
-        Self(spans(trace), trace.run.id)
-    }
-
     /// One span.
     pub(crate) fn into_span(self, id: SpanId) -> Option<TraceSpanObject> {
-        self.0.into_iter().find(|span| span.span.id == id)
+        self.spans.into_iter().find(|span| span.span.id == id)
     }
 }
 
@@ -60,12 +72,12 @@ impl TraceObject {
 impl TraceObject {
     /// 32 hex digits.
     async fn trace_id(&self) -> String {
-        TraceId::of(self.1).to_string()
+        TraceId::of(self.run).to_string()
     }
 
     /// 16 hex digits.
     async fn root_span_id(&self) -> String {
-        SpanId::root(self.1).to_string()
+        SpanId::root(self.run).to_string()
     }
 
     /// Spans by start, the root first, each step followed by its own spans.
@@ -86,7 +98,10 @@ impl TraceObject {
         if filter.attempt.is_some() && filter.step_id.is_none() {
             return Err(bad_input("`attempt` needs `stepId`"));
         }
-        let matching = self.0.iter().filter(|span| filter.is_met_by(&span.span));
+        let matching = self
+            .spans
+            .iter()
+            .filter(|span| filter.is_met_by(&span.span));
         connection::cut_counted(
             matching.cloned().collect(),
             "trace.spans",
@@ -102,7 +117,15 @@ impl TraceObject {
         #[graphql(desc = "16 hex digits.")] span_id: String,
     ) -> Option<TraceSpanObject> {
         let wanted = SpanId::parse(&span_id)?;
-        self.0.iter().find(|span| span.span.id == wanted).cloned()
+        self.spans
+            .iter()
+            .find(|span| span.span.id == wanted)
+            .cloned()
+    }
+
+    /// Position for runTraceFeed(after:), taken before the spans were read.
+    async fn feed_cursor(&self) -> Option<&str> {
+        self.feed_cursor.as_deref()
     }
 }
 

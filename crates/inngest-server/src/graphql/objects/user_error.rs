@@ -97,6 +97,8 @@ pub(crate) struct LimitExceededError {
 pub(crate) enum UserErrorCode {
     /// Value outside the allowed range or form.
     InvalidValue,
+    /// CEL text that does not parse or asks for what there is not.
+    InvalidExpression,
     /// Object does not exist for this caller.
     NotFound,
     /// Run has already ended.
@@ -211,6 +213,7 @@ fn path_of(code: &str) -> Option<&'static [&'static str]> {
         "step_input_invalid" | "step_input_too_large" => Some(&["input", "from", "step", "input"]),
         "functions_needed" => Some(&["input", "filter", "functionIds"]),
         "status_not_possible" | "statuses_needed" => Some(&["input", "filter", "statuses"]),
+        "invalid_expression" => Some(&["input", "filter", "search"]),
         "bulk_window_invalid" => Some(&["input", "filter", "queued"]),
         "replay_rate_invalid" => Some(&["input", "ratePerSecond"]),
         "bulk_name_too_long" => Some(&["input", "name"]),
@@ -230,10 +233,12 @@ fn conflict_code(error: &ServiceError) -> UserErrorCode {
 }
 
 fn invalid_code(error: &ServiceError) -> UserErrorCode {
-    let ServiceError::Sync { code, .. } = error else {
-        return UserErrorCode::InvalidValue;
+    let code = match error {
+        ServiceError::Sync { code, .. } => *code,
+        ServiceError::Expression(_) => return UserErrorCode::InvalidExpression,
+        _ => return UserErrorCode::InvalidValue,
     };
-    match *code {
+    match code {
         "http_unreachable" | "unreachable" | "timeout" => UserErrorCode::SyncUnreachable,
         "unauthorized" | "signature_invalid" | "unauthenticated" => UserErrorCode::SyncUnauthorized,
         _ => UserErrorCode::SyncInvalid,
