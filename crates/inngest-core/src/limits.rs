@@ -72,6 +72,8 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
 pub const REQUEST_KEY_BYTES: usize = 255;
 /// What the outputs on one page of a list may have together before it ends early, in bytes; one entry is always there.
 pub const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of events, and of results, that one part of a question has read together: the events of the runs of a page, for example.
+pub const TOGETHER_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest note on a pause, in bytes.
 pub const PAUSE_REASON_BYTES: usize = 1_024;
 /// Most functions that an operation on many runs can name.

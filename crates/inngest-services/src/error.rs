@@ -4,6 +4,7 @@ use inngest_core::{
     access::Denied,
     expr::ExprError,
     ids::{InvalidId, RunId, SyncId},
+    limits,
     page::InvalidCursor,
 };
 
@@ -149,6 +150,17 @@ impl Error {
             Self::Store(error) if error.is_unavailable() => "database_unavailable",
             Self::Store(_) | Self::Internal { .. } => "internal",
             Self::Queue(_) => "schedule_unavailable",
+        }
+    }
+
+    /// A question would have more documents read together than there is room for.
+    pub(crate) fn payloads_too_large(what: &str) -> Self {
+        Self::TooLarge {
+            code: "payloads_too_large",
+            message: format!(
+                "the {what} that this asks for have more than {} bytes together; ask for fewer at once",
+                limits::TOGETHER_BYTES
+            ),
         }
     }
 

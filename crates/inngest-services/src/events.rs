@@ -7,6 +7,7 @@ use inngest_core::{
     event::Event,
     ids::{EventId, FunctionId},
     json::Json,
+    limits,
 };
 use inngest_state::{Commit, NewEvent, NewRequest, Refused, fail_point};
 use tracing::{Instrument, debug_span};
@@ -208,13 +209,21 @@ impl Events<'_> {
     }
 
     /// Events by id; unknown and foreign ids are left out.
+    ///
+    /// # Errors
+    /// `payloads_too_large` when they have more than 64 MiB together.
     pub async fn get_many(
         &self,
         actor: &Actor,
         ids: &[EventId],
     ) -> Result<HashMap<EventId, Event>, Error> {
         actor.require(Scope::EventsRead)?;
-        let events = self.0.store.find_events(actor.env, ids).await?;
+        let most = limits::TOGETHER_BYTES;
+        let found = self.0.store.find_events_within(actor.env, ids, most);
+        let (events, is_all) = found.await?;
+        if !is_all {
+            return Err(Error::payloads_too_large("events"));
+        }
         Ok(events.into_iter().map(|event| (event.id, event)).collect())
     }
 }

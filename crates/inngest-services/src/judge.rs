@@ -6,6 +6,7 @@ use inngest_core::{
     access::{Actor, Scope},
     expr::{Program, SearchOver, SearchRoot, Vars},
     ids::{EnvId, EventId, RunId},
+    limits,
     run::{Run, RunStatus},
     time::Timestamp,
     wire,
@@ -16,6 +17,15 @@ use crate::{Error, engine::Engine, sift::SLICE};
 
 /// Judges runs by an expression over `event`, `output`, `error` and `run`. A run of several events matches when one of them does.
 pub(crate) struct RunJudge(Program);
+
+/// What was read of the events of some runs.
+enum Bodies {
+    /// Nothing: the search does not look at them.
+    NotLookedAt,
+    Read(HashMap<EventId, Value>),
+    /// They are larger than what is looked at together.
+    TooLarge,
+}
 
 impl RunJudge {
     /// # Errors
@@ -48,16 +58,23 @@ impl RunJudge {
     ) -> Result<Vec<bool>, Error> {
         let attempts = self.attempts(engine, env, runs).await?;
         let mut judged = Vec::with_capacity(runs.len());
-        let mut rest = runs;
+        let (mut rest, mut most) = (runs, runs.len());
         while !rest.is_empty() {
             let mut events = 0;
-            let fitting = rest.iter().take_while(|run| {
+            let fitting = rest.iter().take(most).take_while(|run| {
                 events += run.events.len();
                 events <= SLICE as usize
             });
             let (some, others) = rest.split_at(fitting.count().max(1));
+            let bodies = match self.bodies(engine, env, some).await? {
+                Bodies::TooLarge => {
+                    most = some.len() / 2;
+                    continue;
+                }
+                Bodies::NotLookedAt => None,
+                Bodies::Read(bodies) => Some(bodies),
+            };
             rest = others;
-            let bodies = self.bodies(engine, env, some).await?;
             for run in some {
                 let attempt = attempts.get(&run.id).copied().unwrap_or(0);
                 judged.push(self.is_match(run, attempt, bodies.as_ref(), now));
@@ -72,23 +89,26 @@ impl RunJudge {
         self.0.looks_at(root)
     }
 
-    /// The bodies of the events of these runs, if the search looks at them.
-    async fn bodies(
-        &self,
-        engine: &Engine,
-        env: EnvId,
-        runs: &[Run],
-    ) -> Result<Option<HashMap<EventId, Value>>, Error> {
+    /// The bodies of the events of these runs, if the search looks at them. Those of one run are read however large they are.
+    async fn bodies(&self, engine: &Engine, env: EnvId, runs: &[Run]) -> Result<Bodies, Error> {
         if !self.looks_at(SearchRoot::Event) {
-            return Ok(None);
+            return Ok(Bodies::NotLookedAt);
         }
         let ids: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
         let mut bodies = HashMap::with_capacity(ids.len());
         for ids in ids.chunks(SLICE as usize) {
-            let events = engine.store.find_events(env, ids).await?;
+            let store = &engine.store;
+            let most = match runs {
+                [_] => u64::MAX,
+                _ => limits::PAGE_BYTES,
+            };
+            let (events, is_all) = store.find_events_within(env, ids, most).await?;
+            if !is_all {
+                return Ok(Bodies::TooLarge);
+            }
             bodies.extend(events.into_iter().map(|it| (it.id, it.body.to_value())));
         }
-        Ok(Some(bodies))
+        Ok(Bodies::Read(bodies))
     }
 
     /// The attempts at which the bodies of these runs are, if the search looks at runs; one that is left out is at its first.

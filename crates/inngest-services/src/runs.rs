@@ -7,6 +7,7 @@ use inngest_core::{
     ids::{EnvId, EventId, RunId, StepId, WorkId},
     job::{HELD_MS, JobKind},
     json::Json,
+    limits,
     run::{
         FailedAttempt, RerunFrom, Run, RunStatus, StepRecord,
         decide::{Decision, Effect, Ending, Fate},
@@ -130,14 +131,14 @@ impl Runs<'_> {
         ids: &[RunId],
     ) -> Result<HashMap<RunId, Run>, Error> {
         actor.require(Scope::RunsRead)?;
-        Ok(self
-            .0
-            .store
-            .find_runs(actor.env, ids)
-            .await?
-            .into_iter()
-            .map(|run| (run.id, self.0.shown(run)))
-            .collect())
+        let most = limits::TOGETHER_BYTES;
+        let found = self.0.store.find_runs_within(actor.env, ids, most);
+        let (runs, is_all) = found.await?;
+        if !is_all {
+            return Err(Error::payloads_too_large("results of runs"));
+        }
+        let shown = |run: Run| (run.id, self.0.shown(run));
+        Ok(runs.into_iter().map(shown).collect())
     }
 
     /// The runs that events started, oldest first; every event has an entry.
@@ -171,7 +172,7 @@ impl Runs<'_> {
         actor.require(Scope::RunsRead)?;
         let mut by_run: HashMap<RunId, Vec<StepRecord>> =
             ids.iter().map(|id| (*id, Vec::new())).collect();
-        let mut steps = self.0.store.steps_of_runs(actor.env, ids).await?;
+        let mut steps = self.0.steps_together(actor.env, ids).await?;
         self.0.show_steps(actor.env, ids, &mut steps).await?;
         for step in steps {
             by_run.entry(step.run).or_default().push(step);

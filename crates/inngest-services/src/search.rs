@@ -7,6 +7,7 @@ use inngest_core::{
     event::Event,
     expr::{Program, SearchOver, SearchRoot, Vars},
     ids::{EnvId, RunId},
+    limits::PAGE_BYTES,
     page::{COUNT_CAP, Count, Direction, Page, PageRequest},
     run::{Run, RunStatus},
     time::{Clock, Timestamp},
@@ -60,6 +61,9 @@ trait Searched: Sync {
 
     /// For each row, whether it matches.
     fn judge(&self, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
+    /// How many bytes the document of a row has.
+    fn bytes(row: &Self::Row) -> u64;
 
     /// When a row came into the list.
     fn time(row: &Self::Row) -> Timestamp;
@@ -345,6 +349,10 @@ impl Searched for DoingSearch<'_> {
         Ok(judged)
     }
 
+    fn bytes(run: &Run) -> u64 {
+        RunSearch::bytes(run)
+    }
+
     fn time(run: &Run) -> Timestamp {
         run.queued_at
     }
@@ -390,6 +398,11 @@ impl Searched for RunSearch<'_> {
                     .await
             }
         }
+    }
+
+    fn bytes(run: &Run) -> u64 {
+        let ended = run.ended.as_ref();
+        ended.map_or(0, |ended| ended.output.as_bytes().len() as u64)
     }
 
     fn time(run: &Run) -> Timestamp {
@@ -438,6 +451,10 @@ impl Searched for EventSearch<'_> {
         Ok(judged)
     }
 
+    fn bytes(event: &Event) -> u64 {
+        event.body.as_bytes().len() as u64
+    }
+
     fn time(event: &Event) -> Timestamp {
         event.received_at
     }
@@ -447,7 +464,8 @@ impl Searched for EventSearch<'_> {
     }
 }
 
-/// Looks through the list until the page is full, the list ends, or the budget is used up.
+/// Looks through the list until the page is full, the list ends, or the budget is used up. A page is full as well when one row more would make
+/// it larger than [`PAGE_BYTES`].
 async fn page<S: Searched>(
     clock: &Clock,
     search: &S,
@@ -455,17 +473,18 @@ async fn page<S: Searched>(
 ) -> Result<Found<S::Row>, Error> {
     let limit = request.limit as usize;
     let mut kept: Vec<(S::Row, String)> = Vec::new();
+    let (mut bytes, mut is_full) = (0, false);
     let mut scan = sweep(clock, search, request, |row, cursor| {
-        kept.push((row, cursor));
-        kept.len() <= limit
+        bytes += S::bytes(&row);
+        is_full = kept.len() == limit || (bytes > PAGE_BYTES && !kept.is_empty());
+        if !is_full {
+            kept.push((row, cursor));
+        }
+        !is_full
     })
     .await?;
-    let is_full = kept.len() > limit;
     if is_full {
         scan.stopped_at = None;
-    }
-    kept.truncate(limit);
-    if is_full {
         scan.until = kept.last().map(|(row, _)| S::time(row));
     }
     if request.backward {

@@ -42,6 +42,10 @@ impl Searched for Numbers {
         true
     }
 
+    fn bytes(_: &i64) -> u64 {
+        8
+    }
+
     async fn slice(&self, request: &PageRequest) -> Result<Slice<i64>, Error> {
         self.clock.advance(self.slowness);
         let at = match &request.from {

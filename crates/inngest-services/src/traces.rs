@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use inngest_core::{
     access::{Actor, Scope},
-    ids::{EventId, FunctionId, RunId, StepId, WaitId, WorkId},
+    ids::{EnvId, EventId, FunctionId, RunId, StepId, WaitId, WorkId},
+    limits,
     run::{
         FailedAttempt, Run, StepKind, StepRecord, StepStatus,
         trace::{self, Span, TraceRows},
@@ -49,6 +50,20 @@ pub struct Trace {
 }
 
 impl Engine {
+    /// The steps of runs, to be shown.
+    ///
+    /// # Errors
+    /// `payloads_too_large` when they and their results have 64 MiB together.
+    pub(crate) async fn steps_together(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<Vec<StepRecord>, Error> {
+        let most = limits::TOGETHER_BYTES;
+        let found = self.store.steps_of_runs_within(env, runs, most).await?;
+        found.ok_or_else(|| Error::payloads_too_large("results of steps"))
+    }
+
     /// The start of a step is stored with its end; until then this process knows it, if it is the one that calls.
     pub(crate) fn show_start(&self, step: &mut StepRecord) {
         if step.status == StepStatus::Open && step.kind == StepKind::Run {
@@ -116,7 +131,7 @@ impl Runs<'_> {
     async fn rows_of(&self, actor: &Actor, ids: &[RunId]) -> Result<Vec<Rows>, Error> {
         let runs = self.get_many(actor, ids).await?;
         let engine = self.0;
-        let mut all = engine.store.steps_of_runs(actor.env, ids).await?;
+        let mut all = engine.steps_together(actor.env, ids).await?;
         for step in &mut all {
             engine.show_start(step);
         }

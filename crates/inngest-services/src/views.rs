@@ -182,7 +182,7 @@ impl Runs<'_> {
         if let Some(result) = self.0.find_answer(actor, key.as_ref()).await? {
             return self.get(actor, read_id(&result)?).await;
         }
-        let steps = self.0.store.steps_of_runs(actor.env, &[id]).await?;
+        let steps = self.0.steps_together(actor.env, &[id]).await?;
         let by_id = steps.iter().find(|found| found.step.as_str() == step);
         let named: Vec<&StepRecord> = steps.iter().filter(|found| found.name == step).collect();
         let step = match (by_id, named.as_slice()) {

@@ -3,6 +3,7 @@
 use inngest_core::{
     event::Event,
     ids::{EnvId, EventId, OrgId},
+    page::Direction,
     time::Timestamp,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -10,6 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use crate::{
     Error, Store,
     entity::event,
+    lists::weight,
     matching::LATE,
     rows::{event_of, event_uuid, first_id},
 };
@@ -38,6 +40,27 @@ impl Store {
             .await
             .map_err(Error::on("events"))?;
         Ok(rows.into_iter().map(event_of).collect())
+    }
+
+    /// As [`Store::find_events`], but none after those that have `most` bytes together; and whether that are all there are.
+    pub async fn find_events_within(
+        &self,
+        env: EnvId,
+        ids: &[EventId],
+        most: u64,
+    ) -> Result<(Vec<Event>, bool), Error> {
+        let wanted = event::Entity::find()
+            .filter(event::Column::Id.is_in(ids.iter().copied().map(event_uuid)))
+            .filter(event::Column::EnvId.eq(env.raw()));
+        let fitting = weight::EVENTS.within(&wanted, Direction::Ascending, most);
+        let rows = wanted
+            .filter(fitting)
+            .order_by_asc(event::Column::Id)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("events"))?;
+        let is_all = !weight::EVENTS.is_cut(&rows, most);
+        Ok((rows.into_iter().map(event_of).collect(), is_all))
     }
 
     /// One page of the events of all tenants that were accepted since `since`, by id, after `after`. For the second look of waits, which

@@ -6,17 +6,19 @@ use inngest_core::{
     ids::{AppId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WorkId},
     job::{JobKind, Work},
     json::Json,
+    page::Direction,
     run::{
         FailedAttempt, Run, RunStatus, StepRecord,
         progress::{Progress, StepState},
     },
     wait::Wait,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::{
     Error, Store,
     entity::{failed_attempt, run, step, wait, work},
+    lists::weight,
     rows::{event_uuid, events_of, json, rerun_of, run_uuid, time, ulid_of},
 };
 
@@ -51,6 +53,27 @@ impl Store {
         rows.into_iter().map(Run::try_from).collect()
     }
 
+    /// As [`Store::find_runs`], but none after those whose results have `most` bytes together; and whether that are all there are.
+    pub async fn find_runs_within(
+        &self,
+        env: EnvId,
+        ids: &[RunId],
+        most: u64,
+    ) -> Result<(Vec<Run>, bool), Error> {
+        let wanted = run::Entity::find()
+            .filter(run::Column::Id.is_in(ids.iter().copied().map(run_uuid)))
+            .filter(run::Column::EnvId.eq(env.raw()));
+        let fitting = weight::RUNS.within(&wanted, Direction::Ascending, most);
+        let rows = wanted
+            .filter(fitting)
+            .all(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        let is_all = !weight::RUNS.is_cut(&rows, most);
+        let runs: Result<Vec<Run>, Error> = rows.into_iter().map(Run::try_from).collect();
+        Ok((runs?, is_all))
+    }
+
     /// Runs that these events started, oldest first; at most `per_page` for all together.
     pub async fn runs_of_events(
         &self,
@@ -75,25 +98,26 @@ impl Store {
         env: EnvId,
         runs: &[RunId],
     ) -> Result<Vec<StepRecord>, Error> {
-        let rows = step::Entity::find()
-            .filter(step::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
-            .filter(step::Column::EnvId.eq(env.raw()))
+        let rows = steps_of(env, runs)
             .all(self.reader())
             .await
             .map_err(Error::on("steps"))?;
-        let mut steps: Vec<StepRecord> = rows
-            .into_iter()
-            .map(StepRecord::try_from)
-            .collect::<Result<_, _>>()?;
-        steps.sort_by_key(|step| {
-            (
-                step.run,
-                step.position.unwrap_or(u32::MAX),
-                step.queued_at,
-                step.step.clone(),
-            )
-        });
-        Ok(steps)
+        in_order(rows)
+    }
+
+    /// As [`Store::steps_of_runs`], if they and their results have less than `most` bytes together, and otherwise none.
+    pub async fn steps_of_runs_within(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+        most: u64,
+    ) -> Result<Option<Vec<StepRecord>>, Error> {
+        let wanted = steps_of(env, runs);
+        let fitting = weight::steps_within(&wanted, most);
+        let rows = wanted.filter(fitting).all(self.reader()).await;
+        let rows = rows.map_err(Error::on("steps"))?;
+        let bytes: u64 = rows.iter().map(weight::of_step).sum();
+        (bytes < most).then(|| in_order(rows)).transpose()
     }
 
     /// Steps of one run by id, in any order; unknown ids are left out.
@@ -253,4 +277,28 @@ impl Store {
         };
         Ok(Some(LoadedRun { progress, work }))
     }
+}
+
+/// Chooses the steps of these runs.
+fn steps_of(env: EnvId, runs: &[RunId]) -> Select<step::Entity> {
+    step::Entity::find()
+        .filter(step::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
+        .filter(step::Column::EnvId.eq(env.raw()))
+}
+
+/// Ended ones in the order of the stack, then open ones in the order in which they were reported.
+fn in_order(rows: Vec<step::Model>) -> Result<Vec<StepRecord>, Error> {
+    let mut steps: Vec<StepRecord> = rows
+        .into_iter()
+        .map(StepRecord::try_from)
+        .collect::<Result<_, _>>()?;
+    steps.sort_by_key(|step| {
+        (
+            step.run,
+            step.position.unwrap_or(u32::MAX),
+            step.queued_at,
+            step.step.clone(),
+        )
+    });
+    Ok(steps)
 }

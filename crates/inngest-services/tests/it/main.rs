@@ -11,6 +11,7 @@ mod cron;
 mod doing;
 mod figures;
 mod hostile;
+mod large;
 mod live;
 mod pauses;
 mod processes;

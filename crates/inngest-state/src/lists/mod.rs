@@ -12,6 +12,7 @@ mod sized;
 pub(crate) mod source;
 mod syncs;
 mod waits;
+pub(crate) mod weight;
 
 pub use apps::{AppFilter, FunctionFilter};
 pub use bulk::BulkFilter;

@@ -16,7 +16,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, IntoColumnRef},
 };
 
-use super::{EventFilter, RunFilter, events, runs, source::Plan};
+use super::{EventFilter, RunFilter, events, runs, source::Plan, weight};
 use crate::{
     Error, Store,
     entity::{event, run},
@@ -119,7 +119,7 @@ impl Store {
             all = all.add(any);
         }
         let slice = runs::keyset(direction)
-            .slice(conn, "runs", source, all, request)
+            .slice(conn, "runs", (source, &weight::RUNS), all, request)
             .await?;
         slice.try_map(Run::try_from)
     }
@@ -150,7 +150,7 @@ impl Store {
             ))
         });
         let slice = events::keyset(direction)
-            .slice(conn, "events", source, all, request)
+            .slice(conn, "events", (source, &weight::EVENTS), all, request)
             .await?;
         slice.try_map(|row| Ok(event_of(row)))
     }

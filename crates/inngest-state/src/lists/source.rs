@@ -13,6 +13,7 @@ use super::{
     each::{FOUND, Parents, order},
     keyset::Keyset,
     search::Slice,
+    weight::{Heavy, SLICE_BYTES},
 };
 use crate::{Error, rows::time, write::get};
 
@@ -50,7 +51,7 @@ where
     E::Model: FromQueryResult + Sized + Send + Sync,
 {
     /// Reads the next `request.limit` candidates of a list that is ordered by its id alone, and of them only those for which `wanted` holds:
-    /// two statements, the first of which reads no more than ids.
+    /// two statements, the first of which reads no more than ids. A slice whose rows are large has fewer candidates.
     ///
     /// # Errors
     /// As [`Keyset::read`].
@@ -58,24 +59,39 @@ where
         &self,
         conn: &impl ConnectionTrait,
         table: &'static str,
-        source: Source<E>,
+        (source, heavy): (Source<E>, &Heavy<E>),
         wanted: Condition,
         request: &PageRequest,
     ) -> Result<Slice<E::Model>, Error> {
-        let ids = self.candidates(conn, table, source, request).await?;
+        let mut ids = self.candidates(conn, table, source, request).await?;
         let (id, _) = self.columns[0];
-        let last = ids.last().map(|id| id.as_u128());
-        let (candidates, goes_on) = (ids.len(), ids.len() >= request.limit as usize);
+        let mut goes_on = ids.len() >= request.limit as usize;
         let rows = match ids.is_empty() {
             true => Vec::new(),
             false => {
-                let found = E::find().filter(id.is_in(ids)).filter(wanted);
-                self.sorted(found, self.order.direction)
+                // Named twice, because the ids tell in which partitions the rows are.
+                let candidates = E::find().filter(id.is_in(ids.iter().copied()));
+                let matching = candidates.clone().filter(wanted);
+                let fitting = heavy.within(&matching, self.way(request), SLICE_BYTES);
+                self.sorted(candidates.filter(fitting), self.order.direction)
                     .all(conn)
                     .await
                     .map_err(Error::on(table))?
             }
         };
+        if heavy.is_cut(&rows, SLICE_BYTES) {
+            let last = match request.backward {
+                false => rows.last(),
+                true => rows.first(),
+            };
+            let last = last.map(|row| (self.keys)(row));
+            let is_last = |id: &Uuid| last.as_deref() == Some(&[Key::Id(id.as_u128())]);
+            if let Some(place) = ids.iter().position(is_last) {
+                goes_on |= place + 1 < ids.len();
+                ids.truncate(place + 1);
+            }
+        }
+        let (candidates, last) = (ids.len(), ids.last().map(|id| id.as_u128()));
         Ok(Slice {
             page: Page {
                 cursors: rows.iter().map(|row| self.cursor_of(row)).collect(),
