@@ -267,6 +267,20 @@ impl<T> Page<T> {
         }
     }
 
+    /// The same page of something made of each row, without those of which nothing is made.
+    pub fn filter_map<U>(self, mut change: impl FnMut(T) -> Option<U>) -> Page<U> {
+        let rows = self.items.into_iter().zip(self.cursors);
+        let (items, cursors) = rows
+            .filter_map(|(item, cursor)| Some((change(item)?, cursor)))
+            .unzip();
+        Page {
+            items,
+            cursors,
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+
     /// The same page of something made of each row.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod reply;
 pub mod retry;
 pub mod status;
 pub mod trace;
+pub mod waiting;
 
 use crate::{
     event::FUNCTION_INVOKED,
@@ -22,6 +23,7 @@ pub use attempt::FailedAttempt;
 pub use details::{CodeId, StepDetails, StepTold};
 pub use limits::RunLimits;
 pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
+pub use waiting::{StepWait, WaitStatus};
 
 /// One execution of a function, as people see it.
 #[derive(Clone, Debug, PartialEq)]

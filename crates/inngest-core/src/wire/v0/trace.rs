@@ -10,7 +10,7 @@ use crate::{
     json::Json,
     op::StepError,
     run::{
-        FailedAttempt, RunStatus, StepDetails, StepKind, StepRecord, StepStatus,
+        FailedAttempt, RunStatus, StepDetails, StepKind, StepRecord, StepStatus, WaitStatus,
         attempt::{Attempt, AttemptStatus, attempts},
         trace::{SpanId, SpanStatus, TraceRows},
     },
@@ -477,10 +477,10 @@ impl Nesting<'_> {
     }
 
     fn info(&self, step: &StepRecord) -> Option<StepInfo> {
-        let timed_out = step
-            .status
-            .is_ended()
-            .then_some(step.status == StepStatus::TimedOut);
+        // Of a wait that its run has ended, this API says that it did not time out.
+        let ended = step.wait().map(|wait| wait.status);
+        let ended = ended.filter(|status| *status != WaitStatus::Open);
+        let timed_out = ended.map(|status| status == WaitStatus::TimedOut);
         Some(match step.details.clone()? {
             StepDetails::Code { sort } => StepInfo::Code { sort },
             StepDetails::Sleep { until } => StepInfo::Sleep { until },

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, Error, ID, SimpleObject, Union};
 use inngest_core::{
     ids::EventId,
     json::Json,
-    run::{StepDetails, StepRecord, StepStatus},
+    run::{StepDetails, StepRecord},
     wire::finish,
 };
 
@@ -108,11 +108,9 @@ pub(crate) struct GatewayStepDetails {
 impl StepDetailsUnion {
     /// None for code that the SDK has no name for, and for steps stored before this was kept.
     pub(crate) fn of(step: &StepRecord) -> Option<Self> {
-        let timed_out = match step.status {
-            StepStatus::Open | StepStatus::Cancelled => None,
-            StepStatus::TimedOut => Some(true),
-            StepStatus::Completed | StepStatus::Failed => Some(false),
-        };
+        let wait = step.wait();
+        let timed_out = wait.as_ref().and_then(|wait| wait.status.timed_out());
+        let ended_by = wait.and_then(|wait| wait.ended_by);
         Some(match step.details.clone()? {
             StepDetails::Code { sort } if sort == SEND_EVENT => {
                 Self::SendEvent(SendEventStepDetails {
@@ -132,7 +130,7 @@ impl StepDetailsUnion {
                 expression: expression.map(CelExpression),
                 timeout_at: DateTime(until),
                 timed_out,
-                matched: step.ended_by,
+                matched: ended_by,
             }),
             StepDetails::Signal { name, until } => Self::Signal(WaitForSignalStepDetails {
                 signal: name,
@@ -144,7 +142,7 @@ impl StepDetailsUnion {
                 timeout_at: DateTime(until),
                 timed_out,
                 triggering: finish::invocation_id(step.run, &step.step),
-                returned: step.ended_by,
+                returned: ended_by,
             }),
             StepDetails::Fetch { url, method } => Self::Gateway(GatewayStepDetails {
                 url: UrlText(url),
