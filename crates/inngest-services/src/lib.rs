@@ -58,6 +58,7 @@ mod time;
 mod trace_context;
 mod traces;
 mod views;
+mod waits;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -90,9 +91,7 @@ pub use error::{Error, Kind};
 pub use events::Events;
 pub use explain::{Activity, Reason};
 pub use expressions::{Checked, ExpressionUse};
-pub use inngest_state::{
-    BulkFilter, EventFilter, FunctionHead, RunFilter, SyncFilter, TimeSpan, WaitFilter,
-};
+pub use inngest_state::{BulkFilter, EventFilter, FunctionHead, RunFilter, SyncFilter, TimeSpan};
 pub use lists::{AppFilter, FunctionFilter, FunctionTrigger};
 pub use live::{
     AppNews, EventFeedFilter, EventNews, FeedCursor, FunctionTick, LiveViews, PartNews, QueueTick,
@@ -117,6 +116,7 @@ pub use suites::{RunLimit, Suites};
 pub use trace_context::continue_from;
 pub use traces::Trace;
 pub use views::{EventQuery, FunctionView, Invocation, RunQuery, RunView, Started};
+pub use waits::WaitFilter;
 
 /// All services. A cheap handle.
 #[derive(Clone)]

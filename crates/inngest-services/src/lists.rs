@@ -8,12 +8,10 @@ use inngest_core::{
     ids::{AppId, EnvId, FunctionId},
     page::{Count, Direction, Page, PageRequest},
     run::Run,
-    wait::{Wait, WaitKind},
     wire,
 };
 use inngest_state::{
     AppFilter as StoredApps, EventFilter, FunctionFilter as StoredFunctions, RunFilter, Store,
-    WaitFilter,
 };
 
 use crate::{
@@ -21,7 +19,6 @@ use crate::{
     apps::{Apps, Functions},
     events::Events,
     runs::Runs,
-    search::{Found, SEARCH_ROWS, Scan},
     sift::{self, Rows},
 };
 
@@ -95,90 +92,6 @@ impl Runs<'_> {
         actor.require(Scope::RunsRead)?;
         check_runs(filter)?;
         Ok(self.0.store.count_runs(actor.env, filter).await?)
-    }
-}
-
-impl Runs<'_> {
-    /// One page of what the runs of the environment wait for now, oldest first. What no index knows of the filter is looked for within a
-    /// budget.
-    ///
-    /// # Errors
-    /// `invalid_cursor`, and `filter_too_long` for more than 500 values in a part of the filter.
-    pub async fn list_waits(
-        &self,
-        actor: &Actor,
-        filter: &WaitFilter,
-        request: &PageRequest,
-    ) -> Result<Found<Wait>, Error> {
-        let rows = self.waits_for(actor, filter)?;
-        match needs_a_look(filter) {
-            true => sift::page(&rows, request, |wait| keeps(filter, wait), SEARCH_ROWS).await,
-            false => Ok(Found {
-                page: rows.read(request).await?,
-                scan: Scan::default(),
-            }),
-        }
-    }
-
-    /// How many waits a list has, as far as the budget tells.
-    ///
-    /// # Errors
-    /// `filter_too_long`, as for the list.
-    pub async fn count_waits(&self, actor: &Actor, filter: &WaitFilter) -> Result<Count, Error> {
-        let rows = self.waits_for(actor, filter)?;
-        match needs_a_look(filter) {
-            true => sift::count(&rows, |wait| keeps(filter, wait), SEARCH_ROWS).await,
-            false => Ok(rows.store.count_waits(rows.env, &rows.filter).await?),
-        }
-    }
-
-    fn waits_for(&self, actor: &Actor, filter: &WaitFilter) -> Result<WaitRows<'_>, Error> {
-        actor.require(Scope::RunsRead)?;
-        bounded(filter.longest_list())?;
-        let filter = match needs_a_look(filter) {
-            true => WaitFilter::default(),
-            false => filter.clone(),
-        };
-        Ok(WaitRows {
-            store: &self.0.store,
-            env: actor.env,
-            filter,
-        })
-    }
-}
-
-/// Whether the list has to be gone through: a signal has one wait, which an index knows.
-fn needs_a_look(filter: &WaitFilter) -> bool {
-    let is_narrowed =
-        filter.kinds.is_some() || filter.event_name.is_some() || filter.functions.is_some();
-    is_narrowed && filter.signal.is_none()
-}
-
-fn keeps(filter: &WaitFilter, wait: &Wait) -> bool {
-    let kinds = filter.kinds.as_ref();
-    let functions = filter.functions.as_ref();
-    // An invoke waits for an event of the server's, which is nobody's concern.
-    let is_named = filter
-        .event_name
-        .as_ref()
-        .is_none_or(|name| wait.kind == WaitKind::Event && wait.event_name.as_ref() == Some(name));
-    is_named
-        && kinds.is_none_or(|list| list.contains(&wait.kind))
-        && functions.is_none_or(|list| list.contains(&wait.function))
-}
-
-struct WaitRows<'a> {
-    store: &'a Store,
-    env: EnvId,
-    filter: WaitFilter,
-}
-
-impl Rows for WaitRows<'_> {
-    type Row = Wait;
-
-    async fn read(&self, request: &PageRequest) -> Result<Page<Wait>, Error> {
-        let page = self.store.list_waits(self.env, &self.filter, request);
-        Ok(page.await?)
     }
 }
 

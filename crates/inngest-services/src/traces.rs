@@ -1,16 +1,15 @@
-//! Traces of runs, and what they wait for.
+//! Traces of runs.
 
 use std::collections::HashMap;
 
 use inngest_core::{
-    access::{Actor, Scope},
-    ids::{EnvId, EventId, FunctionId, RunId, StepId, WaitId, WorkId},
+    access::Actor,
+    ids::{EnvId, EventId, FunctionId, RunId, StepId, WorkId},
     limits,
     run::{
         FailedAttempt, Run, StepKind, StepRecord, StepStatus,
         trace::{self, Span, TraceRows},
     },
-    wait::{Wait, WaitKind},
     wire::{
         finish::invocation_id,
         v0::trace::{Node, Output, OutputId, View, nested, output},
@@ -211,58 +210,5 @@ impl Runs<'_> {
         });
         spans.retain(|span| with_own || span.step.is_some());
         Ok(Trace { run, spans })
-    }
-
-    /// What a run waits for now, oldest first; rules that would cancel it are not among them.
-    pub async fn waits_of(&self, actor: &Actor, id: RunId) -> Result<Vec<Wait>, Error> {
-        let mut found = self.waits_of_many(actor, &[id]).await?;
-        Ok(found.remove(&id).unwrap_or_default())
-    }
-
-    /// [`Runs::waits_of`] for several runs; every run has an entry.
-    pub async fn waits_of_many(
-        &self,
-        actor: &Actor,
-        ids: &[RunId],
-    ) -> Result<HashMap<RunId, Vec<Wait>>, Error> {
-        actor.require(Scope::RunsRead)?;
-        let mut by_run: HashMap<RunId, Vec<Wait>> =
-            ids.iter().map(|id| (*id, Vec::new())).collect();
-        for wait in self.0.store.waits_of_runs(actor.env, ids).await? {
-            if wait.kind != WaitKind::Cancel {
-                by_run.entry(wait.run).or_default().push(wait);
-            }
-        }
-        for waits in by_run.values_mut() {
-            waits.sort_by_key(|wait| (wait.since, wait.step.clone()));
-        }
-        Ok(by_run)
-    }
-
-    /// One open wait.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none, it has ended, or it is not this actor's.
-    pub async fn wait(&self, actor: &Actor, id: WaitId) -> Result<Wait, Error> {
-        let mut found = self.waits(actor, &[id]).await?;
-        found.remove(&id).ok_or_else(|| Error::NotFound {
-            what: "wait",
-            id: id.to_string(),
-        })
-    }
-
-    /// Open waits by id; unknown and foreign ids, and those of waits that have ended, are left out.
-    pub async fn waits(
-        &self,
-        actor: &Actor,
-        ids: &[WaitId],
-    ) -> Result<HashMap<WaitId, Wait>, Error> {
-        actor.require(Scope::RunsRead)?;
-        let found = self.0.store.find_waits(actor.env, ids).await?;
-        let found = found.into_iter();
-        Ok(found
-            .filter(|wait| wait.kind != WaitKind::Cancel)
-            .map(|wait| (wait.id, wait))
-            .collect())
     }
 }

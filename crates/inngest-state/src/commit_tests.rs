@@ -156,10 +156,7 @@ async fn end_of_a_run_takes_its_work_and_waits_and_nothing_else() {
                 .work_of_run(DEFAULT_ENV, run_id(number))
                 .await
                 .unwrap();
-            let waits = store
-                .waits_of_runs(DEFAULT_ENV, &[run_id(number)])
-                .await
-                .unwrap();
+            let waits = store.stored_waits(DEFAULT_ENV, run_id(number)).await;
             assert_eq!((work.len(), waits.len()), (left, left));
         }
         let run = store
@@ -399,10 +396,7 @@ async fn loaded_run_is_what_was_committed() {
             Some(&(JobKind::Wake, Some(step_id("nap"))))
         );
         assert_eq!(loaded.work, vec![sleep]);
-        let waits = store
-            .waits_of_runs(DEFAULT_ENV, &[run_id(1)])
-            .await
-            .unwrap();
+        let waits = store.stored_waits(DEFAULT_ENV, run_id(1)).await;
         assert_eq!(waits, vec![event_wait(1, "shop/cancelled", None)]);
         let shown = store
             .find_run(DEFAULT_ENV, run_id(1))

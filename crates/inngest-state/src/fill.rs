@@ -104,6 +104,7 @@ impl Store {
         let steps = async {
             for (from, to) in chunks(filling.runs) {
                 execute(conn, "steps", &plan.steps(from, to)).await?;
+                execute(conn, "steps", &plan.waits(from, to)).await?;
                 done(to - from);
             }
             Ok::<(), Error>(())
@@ -363,6 +364,19 @@ impl Plan {
         format!(
             "{numbers} {STEPS} SELECT run, md5('s' || k) || substr(md5('t' || k), 1, 8), org, env, 'step ' || k, 1, 2, k, {MEMO}, t + 5, t + 6 + k, t + 7 + k \
              FROM made, generate_series(0, {steps} - 1) AS k WHERE status BETWEEN 2 AND 5"
+        )
+    }
+
+    /// The steps of runs that wait, and of a few that have waited.
+    fn waits(&self, from: u64, to: u64) -> String {
+        let (numbers, steps) = (self.numbers(from, to), self.filling.steps_per_run);
+        let tomorrow = self.now.plus(Duration::from_secs(86_400)).as_millis();
+        format!(
+            "{numbers} INSERT INTO steps (run_id, step_id, org_id, env_id, name, kind, status, position, memo, queued_at, ended_at, details) \
+             SELECT run, 'paid', org, env, 'paid', 3, CASE status WHEN 2 THEN 1 ELSE 4 END, CASE status WHEN 3 THEN {steps} END, \
+                CASE status WHEN 3 THEN convert_to('null', 'UTF8') END, t + 9, CASE status WHEN 3 THEN t + took END, \
+                convert_to('{{\"name\":\"fill/paid' || f || '\",\"until\":{tomorrow}}}', 'UTF8') \
+             FROM made WHERE status = 2 OR (status = 3 AND n % 3 = 0)"
         )
     }
 

@@ -2,11 +2,12 @@
 
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG},
+    run::StepDetails,
     sync::SyncStatus,
 };
 
 use crate::{
-    AppFilter, Commit, FunctionFilter, SyncFilter,
+    AppFilter, Commit, FunctionFilter, SyncFilter, WaitSource,
     apps_tests::record,
     lists_tests::{NEWEST, all_events, all_runs, fill, rows},
     samples::*,
@@ -50,8 +51,11 @@ async fn runs_are_found_by_the_events_that_started_them() {
 #[tokio::test]
 async fn foreign_ids_find_nothing() {
     on_each(async |store| {
+        let nap = StepDetails::Sleep { until: at(9) };
+        let (asleep, wake) = waiting_step(2, "nap", nap);
         let commit = Commit {
-            steps: vec![ended_step(1, "a", 0, "1")],
+            steps: vec![ended_step(1, "a", 0, "1"), asleep],
+            work: vec![wake],
             failed_attempts: vec![failed_attempt(1, None, 0)],
             waits: vec![event_wait(1, "x", None), signal_wait(1, "go", false)],
             ..start(1)
@@ -121,7 +125,37 @@ async fn foreign_ids_find_nothing() {
                 ),
                 (
                     "waits_of_runs",
-                    store.waits_of_runs(env, &[run]).await.unwrap().len() / 2,
+                    store.waits_of_runs(env, &[run_id(2)]).await.unwrap().len(),
+                ),
+                (
+                    "list_waits, open",
+                    store
+                        .list_waits(env, &WaitSource::Open, &rows(9))
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
+                    "list_waits, all",
+                    store
+                        .list_waits(env, &WaitSource::All, &rows(9))
+                        .await
+                        .unwrap()
+                        .items
+                        .len(),
+                ),
+                (
+                    "count_waits",
+                    store
+                        .count_waits(env, &WaitSource::Open)
+                        .await
+                        .unwrap()
+                        .value as usize,
+                ),
+                (
+                    "functions_of_runs",
+                    store.functions_of_runs(env, &[run]).await.unwrap().len(),
                 ),
                 (
                     "find_signal_wait",

@@ -110,6 +110,8 @@ mod signals_tests;
 #[cfg(test)]
 mod syncs_tests;
 #[cfg(test)]
+mod waiting_tests;
+#[cfg(test)]
 mod waits_tests;
 #[cfg(test)]
 mod work_tests;
@@ -136,7 +138,7 @@ pub use error::Error;
 pub use events::TenantEvent;
 pub use lists::{
     AppFilter, BulkFilter, EventFilter, FunctionFilter, Hints, RunFilter, Slice, SyncFilter,
-    TimeSpan, Traces, WaitFilter,
+    TimeSpan, Traces, WaitSource,
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use inngest_core::{
     app::Function,
-    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WaitId, WorkId},
+    ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WorkId},
     job::{JobKind, Work},
     run::StepKind,
     time::Timestamp,
-    wait::Wait,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
@@ -18,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Store,
-    entity::{function, step, wait, work},
+    entity::{function, run, step, work},
     rows::{bad, run_uuid, time, ulid_of},
     sql::tuples,
     write::get,
@@ -214,26 +213,29 @@ impl Store {
         Ok(rows.into_iter().map(FunctionHead::from).collect())
     }
 
-    /// Open waits of these runs.
-    pub async fn waits_of_runs(&self, env: EnvId, runs: &[RunId]) -> Result<Vec<Wait>, Error> {
-        let rows = wait::Entity::find()
-            .filter(wait::Column::RunId.is_in(runs.iter().copied().map(run_uuid)))
-            .filter(wait::Column::EnvId.eq(env.raw()))
+    /// The function of each of these runs; unknown and foreign ids are left out.
+    pub async fn functions_of_runs(
+        &self,
+        env: EnvId,
+        runs: &[RunId],
+    ) -> Result<HashMap<RunId, FunctionId>, Error> {
+        let rows: Vec<(Uuid, Uuid)> = run::Entity::find()
+            .select_only()
+            .column(run::Column::Id)
+            .column(run::Column::FunctionId)
+            .filter(run::Column::Id.is_in(runs.iter().copied().map(run_uuid)))
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .into_tuple()
             .all(self.reader())
             .await
-            .map_err(Error::on("waits"))?;
-        rows.into_iter().map(Wait::try_from).collect()
-    }
-
-    /// Open waits by id, in any order; unknown and foreign ids are left out.
-    pub async fn find_waits(&self, env: EnvId, ids: &[WaitId]) -> Result<Vec<Wait>, Error> {
-        let rows = wait::Entity::find()
-            .filter(wait::Column::Id.is_in(ids.iter().map(|id| id.raw())))
-            .filter(wait::Column::EnvId.eq(env.raw()))
-            .all(self.reader())
-            .await
-            .map_err(Error::on("waits"))?;
-        rows.into_iter().map(Wait::try_from).collect()
+            .map_err(Error::on("runs"))?;
+        let of = |(run, function)| {
+            (
+                RunId::from_raw(ulid_of(run)),
+                FunctionId::from_raw(function),
+            )
+        };
+        Ok(rows.into_iter().map(of).collect())
     }
 
     /// The function of each of these slugs, one that is not archived first.

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     AppFilter, EventFilter, FunctionFilter, Hints, Place, RunFilter, Store, StoreSettings,
-    SyncFilter, TimeSpan, WaitFilter,
+    SyncFilter, TimeSpan, WaitSource,
     fill::{Filling, OTHER_ENV},
     lists_tests::rows,
     pool::{self, Use},
@@ -377,11 +377,17 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
         let asked: Vec<String> = (0..50).map(|number| format!("fill/e{number}")).collect();
         store.first_and_last_events(env, &asked).await.unwrap();
         wrong.extend(complaints(store, log, "first and last events", MOST).await);
-        store
-            .list_waits(env, &WaitFilter::default(), &page)
-            .await
-            .unwrap();
-        wrong.extend(complaints(store, log, "waits", MOST).await);
+        for source in [WaitSource::Open, WaitSource::All] {
+            let what = format!("waits, {source:?}");
+            let found = store.list_waits(env, &source, &page).await.unwrap();
+            assert!(found.items.len() >= 2, "{what}");
+            wrong.extend(complaints(store, log, &what, MOST).await);
+            let next = PageRequest::new(PAGE, found.cursors.last().cloned());
+            store.list_waits(env, &source, &next).await.unwrap();
+            wrong.extend(complaints(store, log, &format!("{what}, next page"), MOST).await);
+            store.count_waits(env, &source).await.unwrap();
+            wrong.extend(complaints(store, log, &format!("{what}, length"), 45_000).await);
+        }
         store
             .page_functions(env, &FunctionFilter::default(), &page)
             .await
@@ -438,6 +444,8 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
         wrong.extend(complaints(store, log, "work", MOST).await);
         store.waits_of_runs(env, &runs).await.unwrap();
         wrong.extend(complaints(store, log, "waits of runs", MOST).await);
+        store.functions_of_runs(env, &runs).await.unwrap();
+        wrong.extend(complaints(store, log, "functions of runs", MOST).await);
         store.work_heads_of_run(env, runs[0], 10).await.unwrap();
         wrong.extend(complaints(store, log, "work of one run", MOST).await);
         store

@@ -10,17 +10,17 @@ use inngest_core::{
     },
     job::{JobKind, Work},
     json::Json,
-    run::{RunStatus, StepKind, StepStatus, StepTold},
+    run::{RunStatus, StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
     wait::{Condition, Wait, WaitKind},
 };
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Statement};
 use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::{
     Commit, Committed, FailedAttemptRow, Fence, NewEvent, NewRun, Refused, RunChange, StepChange,
-    Store,
+    Store, entity::wait, rows::run_uuid,
 };
 
 /// The time at which a test begins.
@@ -192,6 +192,28 @@ pub(crate) fn open_step(number: u64, name: &str) -> StepChange {
     }
 }
 
+/// A step of the `number`-th run that waits, and the work that ends it in time.
+pub(crate) fn waiting_step(number: u64, name: &str, details: StepDetails) -> (StepChange, Work) {
+    let (step_kind, job_kind) = match &details {
+        StepDetails::Sleep { .. } => (StepKind::Sleep, JobKind::Wake),
+        StepDetails::Signal { .. } => (StepKind::WaitForSignal, JobKind::WaitTimeout),
+        StepDetails::Invoke { .. } => (StepKind::Invoke, JobKind::WaitTimeout),
+        _ => (StepKind::WaitForEvent, JobKind::WaitTimeout),
+    };
+    let work = Work {
+        kind: job_kind,
+        step: Some(step_id(name)),
+        due_at: at(60_000),
+        ..work(number, name)
+    };
+    let step = StepChange {
+        kind: step_kind,
+        details: Some(details),
+        ..open_step(number, name)
+    };
+    (step, work)
+}
+
 /// A step of the `number`-th run that has ended.
 pub(crate) fn ended_step(number: u64, name: &str, position: u32, memo: &str) -> StepChange {
     StepChange {
@@ -307,6 +329,20 @@ impl Store {
     /// Commits, and expects it to be written.
     pub(crate) async fn must(&self, commit: Commit) -> Committed {
         self.commit(commit).await.expect("this commit is good")
+    }
+
+    /// What a run waits for, as events find it.
+    pub(crate) async fn stored_waits(&self, env: EnvId, run: RunId) -> Vec<Wait> {
+        let rows = wait::Entity::find()
+            .filter(wait::Column::RunId.eq(run_uuid(run)))
+            .filter(wait::Column::EnvId.eq(env.raw()))
+            .all(self.reader())
+            .await
+            .expect("waits can be read");
+        let waits = rows.into_iter().map(Wait::try_from);
+        waits
+            .collect::<Result<_, _>>()
+            .expect("waits are as they were written")
     }
 
     /// Rows of a table.

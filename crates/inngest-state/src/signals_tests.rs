@@ -31,10 +31,7 @@ async fn second_waiter_is_refused_unless_it_replaces_the_first() {
             .unwrap();
         assert_eq!(found.run, run_id(3));
         // The first one still waits, for its time to run out.
-        let first = store
-            .waits_of_runs(DEFAULT_ENV, &[run_id(1)])
-            .await
-            .unwrap();
+        let first = store.stored_waits(DEFAULT_ENV, run_id(1)).await;
         assert_eq!((first.len(), &first[0].signal), (1, &None));
         assert!(
             store

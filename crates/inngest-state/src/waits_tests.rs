@@ -2,14 +2,13 @@
 
 use futures_util::future::join_all;
 use inngest_core::{
-    ids::{DEFAULT_ENV, FunctionId, WaitId},
+    ids::{DEFAULT_ENV, WaitId},
     job::{Arrival, JobKind},
-    page::PageRequest,
     wait::{Wait, WaitKind},
 };
 use sea_orm::{ConnectionTrait, Statement};
 
-use crate::{Commit, NewEvent, NewRun, Store, WaitFilter, samples::*, testing::on_each};
+use crate::{Commit, NewEvent, NewRun, Store, samples::*, testing::on_each};
 
 /// The runs that were resumed, each with the event that did it.
 fn resumed(work: &[inngest_core::job::Work]) -> Vec<(inngest_core::ids::RunId, Arrival)> {
@@ -424,74 +423,8 @@ async fn event_of_another_name_or_case_does_not_match() {
     .await;
 }
 
-#[tokio::test]
-async fn open_waits_are_listed_oldest_first_by_an_index_and_cancel_rules_are_not() {
-    on_each(async |store| {
-        let aged = |wait: Wait, age: i64| Wait { since: at(-age), ..wait };
-        let invoke = Wait {
-            kind: WaitKind::Invoke,
-            ..event_wait(3, "inngest/function.finished", None)
-        };
-        let cancel = Wait {
-            kind: WaitKind::Cancel,
-            step: None,
-            ..event_wait(4, "shop/paid", None)
-        };
-        let foreign = Wait {
-            org: OTHER_ORG,
-            env: OTHER_ENV,
-            ..event_wait(5, "shop/paid", None)
-        };
-        let function = FunctionId::derive(app_id(), "other");
-        let other = Wait {
-            function,
-            ..event_wait(6, "shop/paid", None)
-        };
-        let waits = vec![
-            aged(event_wait(1, "shop/paid", None), 10),
-            aged(signal_wait(2, "go", false), 30),
-            aged(invoke, 20),
-            cancel,
-            foreign,
-            aged(other, 5),
-        ];
-        store.must(wait_for(waits)).await;
-        let list = async |filter: WaitFilter| {
-            let page = store.list_waits(DEFAULT_ENV, &filter, &PageRequest::new(9, None)).await;
-            let runs: Vec<_> = page.unwrap().items.iter().map(|wait| wait.run).collect();
-            let count = store.count_waits(DEFAULT_ENV, &filter).await.unwrap();
-            assert_eq!(count.value, runs.len() as u64);
-            runs
-        };
-        let all = WaitFilter::default();
-        assert_eq!(list(all.clone()).await, [2, 3, 1, 6].map(run_id));
-        let page = store.list_waits(DEFAULT_ENV, &all, &PageRequest::new(2, None)).await.unwrap();
-        let rest = PageRequest::new(2, page.cursors.last().cloned());
-        let rest = store.list_waits(DEFAULT_ENV, &all, &rest).await.unwrap();
-        assert_eq!((page.has_next, rest.has_next), (true, false));
-        assert_eq!(rest.items.iter().map(|wait| wait.run).collect::<Vec<_>>(), [1, 6].map(run_id));
-        for (filter, expected) in [
-            (WaitFilter { kinds: Some(vec![WaitKind::Signal, WaitKind::Invoke]), ..all.clone() }, vec![2, 3]),
-            (WaitFilter { kinds: Some(Vec::new()), ..all.clone() }, vec![]),
-            (WaitFilter { event_name: Some("shop/paid".to_owned()), ..all.clone() }, vec![1, 6]),
-            (WaitFilter { event_name: Some("inngest/function.finished".to_owned()), ..all.clone() }, vec![]),
-            (WaitFilter { signal: Some("go".to_owned()), ..all.clone() }, vec![2]),
-            (WaitFilter { functions: Some(vec![function]), ..all.clone() }, vec![6]),
-        ] {
-            let expected: Vec<_> = expected.into_iter().map(run_id).collect();
-            assert_eq!(list(filter.clone()).await, expected, "{filter:?}");
-        }
-
-        crowd(&store).await;
-        let sql = "SELECT * FROM waits WHERE env_id = {env} AND step_id IS NOT NULL AND (since, id) > (5, {env}) ORDER BY since, id LIMIT 51";
-        let plan = plan_of(&store, sql).await;
-        assert!(plan.contains("waits_open"), "{plan}");
-    })
-    .await;
-}
-
 /// How the database would carry out a statement, in which `{env}` stands for the default environment.
-async fn plan_of(store: &Store, sql: &str) -> String {
+pub(crate) async fn plan_of(store: &Store, sql: &str) -> String {
     let (explain, env, column) = match store.kind() {
         "postgres" => ("EXPLAIN", format!("'{DEFAULT_ENV}'::uuid"), "QUERY PLAN"),
         _ => (

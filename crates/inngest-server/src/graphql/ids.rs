@@ -9,9 +9,7 @@ use async_graphql::{Error, ID};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use inngest_core::{
-    ids::{
-        AppId, BulkId, EnvId, EventId, FunctionId, InvalidId, OrgId, RunId, StepId, SyncId, WaitId,
-    },
+    ids::{AppId, BulkId, EnvId, EventId, FunctionId, InvalidId, OrgId, RunId, StepId, SyncId},
     run::trace::{SpanId, TraceId},
 };
 
@@ -46,9 +44,6 @@ impl GlobalId for OrgId {
 }
 impl GlobalId for SyncId {
     const PREFIX: &'static str = "sync";
-}
-impl GlobalId for WaitId {
-    const PREFIX: &'static str = "wait";
 }
 
 /// The id of a bulk cancellation.
@@ -125,6 +120,11 @@ pub(crate) fn step(run: RunId, step: &StepId) -> ID {
     ID(format!("step_{run}.{step}"))
 }
 
+/// The id of the wait that a step stands for.
+pub(crate) fn wait(run: RunId, step: &StepId) -> ID {
+    ID(format!("wait_{run}.{step}"))
+}
+
 /// The id of an attempt at a step.
 pub(crate) fn attempt(run: RunId, step: &StepId, number: u32) -> ID {
     ID(format!("att_{run}.{step}.{number}"))
@@ -161,7 +161,7 @@ pub(crate) enum Target {
     Step(RunId, StepId),
     Attempt(RunId, StepId, u32),
     Span(RunId, SpanId),
-    Wait(WaitId),
+    Wait(RunId, StepId),
     FunctionVersion(FunctionId, u32),
     EventType(EnvId, String),
     Organization(OrgId),
@@ -183,6 +183,10 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
         "step" => {
             let (run, step) = native.split_once('.')?;
             Some(Target::Step(run.parse().ok()?, StepId::parse(step).ok()?))
+        }
+        "wait" => {
+            let (run, step) = native.split_once('.')?;
+            Some(Target::Wait(run.parse().ok()?, StepId::parse(step).ok()?))
         }
         "att" => {
             let (step, number) = native.rsplit_once('.')?;
@@ -218,7 +222,6 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
         }
         "blg" => native.parse().ok().map(Target::Backlog),
         OrgId::PREFIX => native.parse().ok().map(Target::Organization),
-        WaitId::PREFIX => native.parse().ok().map(Target::Wait),
         CancellationId::PREFIX => native.parse().ok().map(Target::Cancellation),
         ReplayId::PREFIX => native.parse().ok().map(Target::Replay),
         SyncId::PREFIX => native.parse().ok().map(Target::Sync),
@@ -261,6 +264,10 @@ mod tests {
             target(&attempt(run, &hash, 3)),
             Some(Target::Attempt(run, hash.clone(), 3))
         );
+        assert_eq!(
+            target(&wait(run, &hash)),
+            Some(Target::Wait(run, hash.clone()))
+        );
         assert_eq!(target(&step(run, &hash)), Some(Target::Step(run, hash)));
         let root = SpanId::root(run);
         assert_eq!(
@@ -286,8 +293,6 @@ mod tests {
         assert_eq!(target(&ReplayId(bulk).global()), Some(Target::Replay(bulk)));
         let sync = SyncId::from_raw(DEFAULT_ENV.raw());
         assert_eq!(target(&sync.global()), Some(Target::Sync(sync)));
-        let wait = WaitId::derive(run, "a");
-        assert_eq!(target(&wait.global()), Some(Target::Wait(wait)));
         assert_eq!(
             target(&DEFAULT_ENV.global()),
             Some(Target::Environment(DEFAULT_ENV))

@@ -12,10 +12,9 @@ use inngest_core::{
     bulk::BulkOperation,
     event::Event,
     page::{Count, Direction, Page, PageRequest},
-    run::Run,
+    run::{Run, StepWait},
     sync::Sync as AppSync,
     time::Timestamp,
-    wait::Wait,
 };
 use inngest_services::{
     Activity, AppFilter, Backlog, BulkFilter, Doing, Error as ServiceError, EventFilter, Found,
@@ -189,10 +188,10 @@ impl Loader<LastSynced> for Batches {
 }
 
 impl Loader<WaitList> for Batches {
-    type Value = Outcome<Listed<Wait>>;
+    type Value = Outcome<Listed<StepWait>>;
     type Error = Arc<ServiceError>;
 
-    async fn load(&self, keys: &[WaitList]) -> Read<WaitList, Listed<Wait>> {
+    async fn load(&self, keys: &[WaitList]) -> Read<WaitList, Listed<StepWait>> {
         let (services, actor) = (&self.0.services, &self.0.actor);
         let read = |WaitList(filter, request)| async move {
             let runs = services.runs();

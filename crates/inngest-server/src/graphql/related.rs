@@ -10,10 +10,9 @@ use async_graphql::{Context, Error, dataloader::Loader};
 use inngest_core::{
     app::Function,
     bulk::{BulkKind, BulkOperation},
-    ids::{BulkId, EventId, FunctionId, RunId, WaitId},
-    run::{Run, RunStatus},
+    ids::{BulkId, EventId, FunctionId, RunId},
+    run::{Run, RunStatus, StepWait},
     time::Timestamp,
-    wait::Wait,
 };
 use inngest_services::{Error as ServiceError, FeedCursor, Trace};
 
@@ -132,15 +131,6 @@ impl Loader<ReplayId> for Batches {
     }
 }
 
-impl Loader<WaitId> for Batches {
-    type Value = Wait;
-    type Error = Arc<ServiceError>;
-
-    async fn load(&self, keys: &[WaitId]) -> Result<HashMap<WaitId, Wait>, Self::Error> {
-        Ok(self.0.services.runs().waits(&self.0.actor, keys).await?)
-    }
-}
-
 impl Loader<FirstRunOf> for Batches {
     type Value = Run;
     type Error = Arc<ServiceError>;
@@ -199,7 +189,7 @@ impl Loader<StatusesOf> for Batches {
 }
 
 impl Loader<WaitsOf> for Batches {
-    type Value = Vec<Wait>;
+    type Value = Vec<StepWait>;
     type Error = Arc<ServiceError>;
 
     async fn load(&self, keys: &[WaitsOf]) -> Result<HashMap<WaitsOf, Self::Value>, Self::Error> {

@@ -80,7 +80,7 @@ const LISTS: &[(&str, &str)] = &[
     ),
     (
         "Wait",
-        "{ environment { waits(first: $N) { nodes { $X } } } }",
+        "{ environment { waits(first: $N, filter: {statuses: [OPEN, RESOLVED]}) { nodes { $X } } } }",
     ),
     (
         "Cancellation",
@@ -190,6 +190,8 @@ const TIME: &str = "{time: {from: \"2020-01-01T00:00:00Z\"}}";
 
 /// Lists with arguments that change how they are read.
 const VARIANTS: &[&str] = &[
+    "{ environment { waits(first: $N) { totalCount { value } pageInfo { hasPreviousPage } nodes { id status resolvedAt run { id } step { name } matchedEvent { id } } } } }",
+    "{ environment { waits(last: $N, filter: {statuses: [RESOLVED], kinds: [EVENT, INVOKE]}) { totalCount { value } nodes { id step { name } invokedRun { id } matchedEvent { data } } } } }",
     "{ environment { apps(first: $N) { nodes { functions(first: 2, filter: {nameContains: \"work\", triggerKinds: [EVENT]}) { totalCount { value } nodes { name } } } } } }",
     "{ environment { functions(first: $N) { nodes { runs(last: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, functionSlugs: [\"app001-work\"], statuses: [QUEUED, CANCELLED], durationMs: {min: 0}}) {
         totalCount { value } feedCursor nodes { id activity } } } } } }",

@@ -4,11 +4,12 @@ use inngest_core::{
     access::Author,
     bulk::{BulkKind, BulkOperation, BulkProgress, BulkStatus, Selection},
     event::{Event, FUNCTION_INVOKED},
-    ids::{AppId, BulkId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId, StepId, WaitId},
+    ids::{AppId, BulkId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId, StepId, WorkId},
+    job::{JobKind, Work},
     json::Json,
     run::{RunStatus, StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
-    wait::{Wait, WaitKind, correlation},
+    wait::correlation,
     wire::finish::invocation_id,
 };
 use inngest_state::{
@@ -124,7 +125,7 @@ fn run(number: u64, id: RunId, event: &Event) -> NewRun {
     }
 }
 
-/// The steps of a run: one of each kind that leads to other objects.
+/// The steps of a run: one of each kind that leads to other objects, and one that still waits.
 fn steps(run: RunId, event: EventId, slug: String) -> Vec<StepChange> {
     let until = at(99);
     let step = |place: u32, kind, details, ended_by| StepChange {
@@ -154,35 +155,37 @@ fn steps(run: RunId, event: EventId, slug: String) -> Vec<StepChange> {
         expression: None,
         until,
     };
+    let open = StepChange {
+        status: StepStatus::Open,
+        position: None,
+        memo: None,
+        ended_at: None,
+        ..step(3, StepKind::WaitForEvent, Some(wait.clone()), None)
+    };
     vec![
+        open,
         step(0, StepKind::Invoke, Some(invoke), Some(event)),
         step(1, StepKind::WaitForEvent, Some(wait), Some(event)),
         step(2, StepKind::Run, None, None),
     ]
 }
 
-fn waits(number: u64, run: RunId, event: EventId) -> Vec<Wait> {
-    let wait = |step: &str, kind| Wait {
-        id: WaitId::derive(run, step),
+/// The work that ends the wait of a run in time.
+fn timeout(number: u64, run: RunId) -> Work {
+    Work {
+        id: WorkId::derive(run, "timeout:s3"),
         org: DEFAULT_ORG,
         env: DEFAULT_ENV,
-        kind,
-        run,
+        kind: JobKind::WaitTimeout,
         function: function(number).1,
-        step: Some(step_id(step)),
+        run: Some(run),
+        step: Some(step_id("s3")),
+        due_at: at(60_000),
         rank: 0,
-        event_name: Some("shop/paid".to_owned()),
-        key_path: String::new(),
-        key_hash: 0,
-        expression: None,
-        bindings: Json::empty_object(),
-        trigger: event,
-        signal: None,
-        replaces: false,
-        since: at(number),
-        expires_at: at(60_000),
-    };
-    vec![wait("s0", WaitKind::Invoke), wait("s1", WaitKind::Event)]
+        attempt: 0,
+        epoch: 1,
+        payload: bytes::Bytes::new(),
+    }
 }
 
 /// An open run with steps, failures and waits, and the run that one of its steps has invoked: cancelled by an event, and a repetition of
@@ -215,7 +218,7 @@ async fn store_runs(server: &Server, number: u64) {
     let commit = Commit {
         steps: steps(parent, first.id, slug(number)),
         failed_attempts: vec![failed],
-        waits: waits(number, parent, first.id),
+        work: vec![timeout(number, parent)],
         events: vec![starting(first.clone(), open), starting(invocation, invoked)],
         ..Commit::default()
     };

@@ -40,3 +40,4 @@ mod tokens;
 mod v0;
 mod v0_documents;
 mod v0_lists;
+mod waits;

@@ -2,11 +2,10 @@
 
 use http::Method;
 use inngest_core::{
-    ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId, WaitId},
+    ids::{DEFAULT_ENV, DEFAULT_ORG, RunId, StepId},
     json::Json,
     run::{StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
-    wait::{Wait, WaitKind},
 };
 use inngest_state::{Commit, FailedAttemptRow, StepChange};
 use serde_json::{Value, json};
@@ -409,106 +408,4 @@ async fn run_tells_what_holds_it_back() {
         called["reasons"][0]["text"],
         "the app is being called, attempt 1"
     );
-}
-
-#[tokio::test]
-async fn waits_of_an_environment_are_filtered_and_paged_both_ways() {
-    let server = Server::dev().await;
-    server.register().await;
-    let (event, run) = server.start_run().await;
-    let run: RunId = run.parse().unwrap();
-    let shown = json!({"id": run.to_string()});
-    let function = server
-        .query(
-            "query ($id: ID!) { run(id: $id) { function { functionId } } }",
-            shown,
-        )
-        .await;
-    let function = function["run"]["function"]["functionId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let wait = |place: i64, kind: WaitKind| Wait {
-        id: WaitId::derive(run, &place.to_string()),
-        org: DEFAULT_ORG,
-        env: DEFAULT_ENV,
-        kind,
-        run,
-        function: function.parse().unwrap(),
-        step: (kind != WaitKind::Cancel).then(|| StepId::parse(&format!("step-{place}")).unwrap()),
-        rank: 0,
-        event_name: (kind != WaitKind::Signal).then(|| "shop/paid".to_owned()),
-        key_path: String::new(),
-        key_hash: 0,
-        expression: None,
-        bindings: Json::empty_object(),
-        trigger: event.parse().unwrap(),
-        signal: (kind == WaitKind::Signal).then(|| "go".to_owned()),
-        replaces: false,
-        since: at(place),
-        expires_at: at(60_000),
-    };
-    let kinds = [
-        WaitKind::Event,
-        WaitKind::Signal,
-        WaitKind::Cancel,
-        WaitKind::Invoke,
-    ];
-    let waits = (1..)
-        .zip(kinds)
-        .map(|(place, kind)| wait(place, kind))
-        .collect();
-    let commit = Commit {
-        waits,
-        ..Commit::default()
-    };
-    server.services.store().commit(commit).await.unwrap();
-    let query = "query ($first: Int, $last: Int, $filter: WaitFilter) { environment { waits(first: $first, last: $last, filter: $filter) {
-        totalCount { value isExact } pageInfo { hasNextPage hasPreviousPage } nodes { kind status eventName signal createdAt run { runId } } } } }";
-    let list = async |given: Value| {
-        let mut variables = json!({"first": null, "last": null, "filter": null});
-        let given = given.as_object().unwrap().clone();
-        variables.as_object_mut().unwrap().extend(given);
-        server.query(query, variables).await["environment"]["waits"].clone()
-    };
-    let kinds = |page: &Value| {
-        let nodes = page["nodes"].as_array().unwrap().iter();
-        nodes
-            .map(|node| node["kind"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
-    let all = list(json!({})).await;
-    assert_eq!(kinds(&all), ["EVENT", "SIGNAL", "INVOKE"]);
-    assert_eq!(all["totalCount"], json!({"value": 3, "isExact": true}));
-    assert_eq!(
-        all["nodes"][1],
-        json!({"kind": "SIGNAL", "status": "OPEN", "eventName": null, "signal": "go", "createdAt": at(2).to_rfc3339(), "run": {"runId": run.to_string()}})
-    );
-    let first = list(json!({"first": 1})).await;
-    assert_eq!(
-        (kinds(&first), &first["pageInfo"]["hasNextPage"]),
-        (vec!["EVENT".to_owned()], &json!(true))
-    );
-    let last = list(json!({"last": 1})).await;
-    assert_eq!(
-        (kinds(&last), &last["pageInfo"]["hasPreviousPage"]),
-        (vec!["INVOKE".to_owned()], &json!(true))
-    );
-    for (filter, expected) in [
-        (
-            json!({"kinds": ["SIGNAL", "INVOKE"]}),
-            vec!["SIGNAL", "INVOKE"],
-        ),
-        (json!({"eventName": "shop/paid"}), vec!["EVENT"]),
-        (json!({"signal": "go"}), vec!["SIGNAL"]),
-        (
-            json!({"functionIds": [format!("fn_{function}")]}),
-            vec!["EVENT", "SIGNAL", "INVOKE"],
-        ),
-        (json!({"functionIds": []}), vec![]),
-    ] {
-        let page = list(json!({"filter": filter})).await;
-        assert_eq!(kinds(&page), expected, "{filter}");
-        assert_eq!(page["totalCount"]["value"], expected.len(), "{filter}");
-    }
 }

@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use http::Method;
 use inngest_core::{
     access::Actor,
-    ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, RunId, StepId, WaitId},
+    ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId, OrgId, RunId, StepId, WorkId},
+    job::{JobKind, Work},
     json::Json,
     run::{
-        StepKind, StepStatus, StepTold,
+        StepDetails, StepKind, StepStatus, StepTold,
         trace::{SpanId, TraceId},
     },
     time::Timestamp,
-    wait::{Wait, WaitKind},
 };
 use inngest_services::BulkRequest;
 use inngest_state::{Commit, StepChange};
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The second tenant.
-fn other() -> (OrgId, EnvId) {
+pub(crate) fn other() -> (OrgId, EnvId) {
     let id = |variant: char| format!("00000000-0000-4000-{variant}000-000000000007");
     (id('a').parse().unwrap(), id('b').parse().unwrap())
 }
@@ -78,7 +78,7 @@ pub(crate) const ROOTS: &[Row] = &[
     row("Query.organization", NOTHING, "{ organization { id environments { nodes { id } } } }", Some("org_00000000-0000-4000-a000-000000000000")),
     row("Query.environment", NOTHING, "{ environment { id apps { nodes { externalId } } functions { nodes { slug } }
         metrics { runThroughput(range: {from: \"2026-01-01T00:00:00Z\"}, flow: QUEUED, groupBy: FUNCTION) { key label total node { ... on Function { slug } } } failingFunctions(range: {from: \"2026-01-01T00:00:00Z\"}) { function { slug } } }
-        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } quickSearch(term: \"shop\") { ... on Function { slug } ... on App { externalId } ... on EventType { name } } hit: quickSearch(term: \"{run}\") { ... on Run { input } } waits { nodes { eventName } } cancellations { nodes { name } } replays { nodes { name } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
+        eventTypes { nodes { name functions { slug } } } queue { partitions { nodes { function { slug } } } } quickSearch(term: \"shop\") { ... on Function { slug } ... on App { externalId } ... on EventType { name } } hit: quickSearch(term: \"{run}\") { ... on Run { input } } waits { nodes { eventName } } ended: waits(filter: {statuses: [TIMED_OUT]}) { nodes { eventName } } cancellations { nodes { name } } replays { nodes { name } } runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { input } }
         events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { data } }
         found: events(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { data } }
         foundRuns: runs(filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"event.data.of != 'x'\"}) { nodes { input } } } }", Some("tenant-one")),
@@ -201,7 +201,7 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
         run: id,
         org: DEFAULT_ORG,
         env: DEFAULT_ENV,
-        step: step.clone(),
+        step,
         name: "work".to_owned(),
         kind: StepKind::Run,
         status: StepStatus::Completed,
@@ -215,29 +215,43 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
         started_at: None,
         ended_at: None,
     };
-    let wait = Wait {
-        id: WaitId::derive(id, "work"),
+    let wait = StepChange {
+        step: StepId::parse("wait").unwrap(),
+        kind: StepKind::WaitForEvent,
+        status: StepStatus::Open,
+        position: None,
+        memo: None,
+        details: Some(StepDetails::Event {
+            name: "of/tenant-one".to_owned(),
+            expression: None,
+            until: Timestamp::MAX,
+        }),
+        ..change.clone()
+    };
+    let waited = StepChange {
+        step: StepId::parse("waited").unwrap(),
+        status: StepStatus::TimedOut,
+        position: Some(1),
+        memo: Some(Json::null()),
+        ..wait.clone()
+    };
+    let timeout = Work {
+        id: WorkId::derive(id, "timeout:wait"),
         org: DEFAULT_ORG,
         env: DEFAULT_ENV,
-        kind: WaitKind::Event,
-        run: id,
+        kind: JobKind::WaitTimeout,
         function: ids.function.parse::<FunctionId>().unwrap(),
-        step: Some(step),
+        run: Some(id),
+        step: Some(wait.step.clone()),
+        due_at: Timestamp::MAX,
         rank: 0,
-        event_name: Some("unheard-of".to_owned()),
-        key_path: String::new(),
-        key_hash: 0,
-        expression: None,
-        bindings: Json::empty_object(),
-        trigger: ids.event.parse().unwrap(),
-        signal: None,
-        replaces: false,
-        since: Timestamp::default(),
-        expires_at: Timestamp::MAX,
+        attempt: 0,
+        epoch: 1,
+        payload: bytes::Bytes::new(),
     };
     let commit = Commit {
-        steps: vec![change],
-        waits: vec![wait],
+        steps: vec![change, wait, waited],
+        work: vec![timeout],
         ..Commit::default()
     };
     store.commit(commit).await.unwrap();
@@ -413,7 +427,7 @@ async fn every_node_is_found_by_its_tenant_and_by_no_other() {
             "TraceSpan",
             format!("span_{}.{}", TraceId::of(run), SpanId::root(run)),
         ),
-        ("Wait", format!("wait_{}", WaitId::derive(run, "work"))),
+        ("Wait", format!("wait_{run}.waited")),
     ];
     let schema = "{ __type(name: \"Node\") { possibleTypes { name } } }";
     let schema = Server::dev().await.query(schema, json!({})).await;

@@ -28,6 +28,7 @@ mod steps;
 mod suites;
 mod traces;
 mod unkind;
+mod waits;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use inngest_core::{
     access::Actor,
-    ids::{EnvId, OrgId, RunId, WaitId},
+    ids::{EnvId, OrgId, RunId},
     json::Json,
     run::{
         StepDetails, StepKind,
@@ -44,15 +44,9 @@ async fn what_steps_asked_for_outlives_their_waits() {
     let actor = Actor::dev();
     let waits = services.runs().waits_of(&actor, run).await.unwrap();
     assert_eq!(waits.len(), 1);
-    assert_eq!(
-        services.runs().wait(&actor, waits[0].id).await.unwrap(),
-        waits[0]
-    );
 
     let paid = fixture.send("order.paid", json!({"n": 1})).await;
     fixture.settle().await;
-    let gone = services.runs().wait(&actor, waits[0].id).await.unwrap_err();
-    assert_eq!(gone.kind(), Kind::NotFound);
     fixture.advance(HOUR).await;
     fixture.settle().await;
     let signalled = services
@@ -173,13 +167,6 @@ async fn nothing_of_a_run_is_found_from_another_environment() {
     let event = fixture.send("go", json!({})).await;
     fixture.settle().await;
     let run: RunId = fixture.run_of(event).await.id;
-    let wait: WaitId = fixture
-        .services()
-        .runs()
-        .waits_of(&Actor::dev(), run)
-        .await
-        .unwrap()[0]
-        .id;
     let other = Actor::system(
         OrgId::from_raw(uuid::Uuid::from_u128(7)),
         EnvId::from_raw(uuid::Uuid::from_u128(8)),
@@ -187,10 +174,6 @@ async fn nothing_of_a_run_is_found_from_another_environment() {
     let services = fixture.services();
     assert_eq!(
         services.runs().trace(&other, run).await.unwrap_err().kind(),
-        Kind::NotFound
-    );
-    assert_eq!(
-        services.runs().wait(&other, wait).await.unwrap_err().kind(),
         Kind::NotFound
     );
     assert!(

@@ -177,7 +177,8 @@ pub(super) fn order(direction: Direction) -> sea_orm::Order {
     }
 }
 
-async fn rows<M: FromQueryResult>(
+/// The rows that a statement of [`Keyset::each`] finds; none without a statement.
+pub(super) async fn rows<M: FromQueryResult>(
     conn: &impl ConnectionTrait,
     table: &'static str,
     statement: Option<SelectStatement>,

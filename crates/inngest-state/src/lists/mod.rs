@@ -20,4 +20,4 @@ pub use events::EventFilter;
 pub use runs::{RunFilter, TimeSpan};
 pub use search::{Hints, Slice, Traces};
 pub use syncs::SyncFilter;
-pub use waits::WaitFilter;
+pub use waits::WaitSource;

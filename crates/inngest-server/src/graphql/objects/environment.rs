@@ -342,7 +342,7 @@ impl EnvironmentObject {
         Some(filter.preview(ctx).await)
     }
 
-    /// Open waits for events, signals and invoked runs, oldest first.
+    /// Waits for events, signals, invoked runs and time, those of the newest runs first; only open ones when the filter does not name others.
     #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
     async fn waits(
         &self,

@@ -2,12 +2,10 @@
 
 use async_graphql::{Context, Error, ID, Interface};
 
-use inngest_core::ids::{RunId, StepId};
-
 use crate::graphql::{
     asking::asking,
     ids::{self, Target},
-    loaders::{BacklogOf, StepsOf, VersionOf, load},
+    loaders::{BacklogOf, VersionOf, load},
     objects::{
         app::AppObject,
         attempt::{self, StepAttemptObject},
@@ -19,7 +17,7 @@ use crate::graphql::{
         function_version::FunctionVersionObject,
         queue::FunctionBacklog,
         run::{self, RunObject},
-        step::StepObject,
+        step::{self, StepObject},
         sync::{self, SyncObject},
         trace::{self, TraceSpanObject},
         viewer::OrganizationObject,
@@ -94,11 +92,11 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
             .transpose()
             .map(|found| found.map(|event| Node::Event(EventObject(event)))),
         Target::Run(run) => run::find(ctx, run).await.map(|found| found.map(Node::Run)),
-        Target::Step(run, step) => find_step(ctx, run, step)
+        Target::Step(run, step) => step::find(ctx, run, &step)
             .await
             .map(|found| found.map(Node::Step)),
         Target::Attempt(run, step, number) => {
-            let step = match find_step(ctx, run, step).await? {
+            let step = match step::find(ctx, run, &step).await? {
                 Ok(step) => step,
                 Err(error) => return Some(Err(error)),
             };
@@ -114,10 +112,10 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
             Ok(trace) => trace.into_span(span).map(|span| Ok(Node::Span(span))),
             Err(error) => Some(Err(error)),
         },
-        Target::Wait(wait) => load(ctx, wait)
-            .await
-            .transpose()
-            .map(|found| found.map(|wait| Node::Wait(WaitObject(wait)))),
+        Target::Wait(run, step) => match step::find(ctx, run, &step).await? {
+            Ok(step) => step.0.wait().map(|wait| Ok(Node::Wait(WaitObject(wait)))),
+            Err(error) => Some(Err(error)),
+        },
         Target::Cancellation(id) => bulk::find_cancellation(ctx, id)
             .await
             .map(|found| found.map(Node::Cancellation)),
@@ -125,19 +123,5 @@ pub(crate) async fn find(ctx: &Context<'_>, id: &ID) -> Option<Result<Node, Erro
             .await
             .map(|found| found.map(Node::Replay)),
         Target::Sync(id) => sync::find(ctx, id).await.map(|found| found.map(Node::Sync)),
-    }
-}
-
-async fn find_step(
-    ctx: &Context<'_>,
-    run: RunId,
-    step: StepId,
-) -> Option<Result<StepObject, Error>> {
-    match load(ctx, StepsOf(run)).await {
-        Ok(steps) => steps?
-            .into_iter()
-            .find(|found| found.step == step)
-            .map(|found| Ok(StepObject(found))),
-        Err(error) => Some(Err(error)),
     }
 }

@@ -164,7 +164,7 @@ impl RunObject {
             .and_then(Result::transpose)
     }
 
-    /// Waits that are open now.
+    /// Waits that are open now, oldest first.
     #[graphql(complexity = "10 + 5 * child_complexity")]
     async fn waits(&self, ctx: &Context<'_>) -> Result<Vec<WaitObject>, Error> {
         if self.0.status.is_ended() {

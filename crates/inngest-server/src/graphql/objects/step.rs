@@ -3,6 +3,7 @@
 use async_graphql::{Context, Enum, Error, ID, Object};
 
 use inngest_core::{
+    ids::{RunId, StepId},
     json::Json,
     run::{StepDetails, StepKind, StepRecord, StepStatus},
 };
@@ -10,6 +11,7 @@ use inngest_core::{
 use crate::graphql::{
     asking::asking,
     ids,
+    loaders::{StepsOf, load},
     objects::{
         attempt::{self, StepAttemptObject},
         failure::ExecutionError,
@@ -21,6 +23,21 @@ use crate::graphql::{
 
 /// One step of a run.
 pub(crate) struct StepObject(pub(crate) StepRecord);
+
+/// A step of a run; none when there is no such step, or it is not the caller's.
+pub(crate) async fn find(
+    ctx: &Context<'_>,
+    run: RunId,
+    step: &StepId,
+) -> Option<Result<StepObject, Error>> {
+    match load(ctx, StepsOf(run)).await {
+        Ok(steps) => steps?
+            .into_iter()
+            .find(|found| found.step == *step)
+            .map(|found| Ok(StepObject(found))),
+        Err(error) => Some(Err(error)),
+    }
+}
 
 /// One step of a run.
 #[Object(name = "Step")]
@@ -268,10 +285,7 @@ pub(crate) enum StepStatusEnum {
 
 #[cfg(test)]
 mod tests {
-    use inngest_core::{
-        ids::{RunId, StepId},
-        time::Timestamp,
-    };
+    use inngest_core::time::Timestamp;
 
     use super::*;
 

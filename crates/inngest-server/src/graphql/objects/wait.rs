@@ -1,30 +1,32 @@
-//! What a run waits for.
+//! What a run waits for, or has waited for.
 
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
 
 use inngest_core::{
     ids::{FunctionId, RunId},
     page::PageRequest,
-    wait::{Wait, WaitKind},
+    run::{StepDetails, StepKind, StepWait, WaitStatus},
     wire::finish,
 };
 use inngest_services as services;
 
 use crate::graphql::{
     connection::{Counted, Length, Page},
-    ids::{self, GlobalId},
+    error::failed,
+    ids,
     listed::{Total, WaitList},
-    loaders::{StepsOf, load},
+    loaders::load,
     objects::{
+        event::EventObject,
         run::{self, RunObject},
-        step::StepObject,
+        step::{self, StepObject},
     },
     related::{FirstRunOf, WaitsOf, answer},
     scalars::{CelExpression, DateTime},
 };
 
 /// A point where a run waits for something outside.
-pub(crate) struct WaitObject(pub(crate) Wait);
+pub(crate) struct WaitObject(pub(crate) StepWait);
 
 /// The open waits of a run, oldest first; rules that would cancel it are none.
 pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObject>, Error> {
@@ -32,12 +34,12 @@ pub(crate) async fn of_run(ctx: &Context<'_>, run: RunId) -> Result<Vec<WaitObje
     Ok(waits.into_iter().map(WaitObject).collect())
 }
 
-/// A point where a run waits for something outside.
+/// A point where a run waits for something outside, or has waited for it.
 #[Object(name = "Wait")]
 impl WaitObject {
-    /// Global id, prefix wait.
+    /// Global id, prefix wait; it stays when the wait has ended.
     pub(crate) async fn id(&self) -> ID {
-        self.0.id.global()
+        ids::wait(self.0.run, &self.0.step)
     }
 
     /// The run.
@@ -47,59 +49,60 @@ impl WaitObject {
     }
 
     /// The step.
-    async fn step(&self, ctx: &Context<'_>) -> Option<Result<StepObject, Error>> {
-        let wanted = self.0.step.as_ref()?;
-        match load(ctx, StepsOf(self.0.run)).await {
-            Ok(steps) => steps?
-                .into_iter()
-                .find(|step| step.step == *wanted)
-                .map(|step| Ok(StepObject(step))),
-            Err(error) => Some(Err(error)),
+    async fn step(&self, ctx: &Context<'_>) -> Result<StepObject, Error> {
+        let (run, step) = (self.0.run, self.0.step.clone());
+        match step::find(ctx, run, &step).await {
+            Some(found) => found,
+            None => {
+                let (what, id) = ("step", format!("{run}.{step}"));
+                Err(failed(ctx, &services::Error::NotFound { what, id }))
+            }
         }
     }
 
     /// What it waits for.
     async fn kind(&self) -> WaitKindEnum {
-        match self.0.kind {
-            WaitKind::Event | WaitKind::Cancel => WaitKindEnum::Event,
-            WaitKind::Signal => WaitKindEnum::Signal,
-            WaitKind::Invoke => WaitKindEnum::Invoke,
+        match self.0.asked {
+            StepDetails::Signal { .. } => WaitKindEnum::Signal,
+            StepDetails::Invoke { .. } => WaitKindEnum::Invoke,
+            StepDetails::Sleep { .. } => WaitKindEnum::Sleep,
+            // The other two ask for no wait.
+            StepDetails::Event { .. } | StepDetails::Code { .. } | StepDetails::Fetch { .. } => {
+                WaitKindEnum::Event
+            }
         }
     }
 
     /// Present state.
-    async fn status(&self) -> WaitStatus {
-        WaitStatus::Open
+    async fn status(&self) -> WaitStatusEnum {
+        self.0.status.into()
     }
 
     /// Event name.
     async fn event_name(&self) -> Option<&str> {
-        self.0
-            .event_name
-            .as_deref()
-            .filter(|_| self.0.kind == WaitKind::Event)
+        self.0.event_name()
     }
 
-    /// Condition.
+    /// Condition; null when there is none, or it is longer than 8 KiB.
     async fn expression(&self) -> Option<CelExpression> {
-        self.0
-            .expression
-            .clone()
-            .filter(|_| self.0.kind == WaitKind::Event)
-            .map(CelExpression)
+        match &self.0.asked {
+            StepDetails::Event { expression, .. } => expression.clone().map(CelExpression),
+            _ => None,
+        }
     }
 
     /// Signal name.
     async fn signal(&self) -> Option<&str> {
-        self.0.signal.as_deref()
+        self.0.signal()
     }
 
     /// Invoked run, known as soon as it is queued.
     #[graphql(complexity = "10 + child_complexity")]
     async fn invoked_run(&self, ctx: &Context<'_>) -> Option<Result<RunObject, Error>> {
-        let step = self.0.step.as_ref();
-        let step = step.filter(|_| self.0.kind == WaitKind::Invoke)?;
-        let event = finish::invocation_id(self.0.run, step);
+        if self.0.kind != StepKind::Invoke {
+            return None;
+        }
+        let event = finish::invocation_id(self.0.run, &self.0.step);
         let found = load(ctx, FirstRunOf(event)).await.transpose();
         found.map(|found| found.map(RunObject))
     }
@@ -109,9 +112,21 @@ impl WaitObject {
         DateTime(self.0.since)
     }
 
-    /// When it gives up.
+    /// When it gives up; of a sleep, when it ends.
     async fn expires_at(&self) -> DateTime {
-        DateTime(self.0.expires_at)
+        DateTime(self.0.until)
+    }
+
+    /// When it ended.
+    async fn resolved_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(DateTime)
+    }
+
+    /// Event that ended it: the one that it waited for, or the end of the invoked run. Null when nothing of the kind ended it, and when the event is
+    /// no longer kept.
+    async fn matched_event(&self, ctx: &Context<'_>) -> Option<Result<EventObject, Error>> {
+        let found = load(ctx, self.0.ended_by?).await.transpose();
+        found.map(|found| found.map(EventObject))
     }
 }
 
@@ -120,6 +135,8 @@ impl WaitObject {
 pub(crate) struct WaitFilter {
     /// Only these kinds.
     kinds: Option<Vec<WaitKindEnum>>,
+    /// Only these states; OPEN when omitted.
+    statuses: Option<Vec<WaitStatusEnum>>,
     /// Only for this event.
     event_name: Option<String>,
     /// Only for this signal.
@@ -129,7 +146,7 @@ pub(crate) struct WaitFilter {
 }
 
 impl WaitFilter {
-    /// A page of the open waits of the caller's environment.
+    /// A page of the waits of the caller's environment.
     pub(crate) async fn list(
         self,
         ctx: &Context<'_>,
@@ -137,9 +154,12 @@ impl WaitFilter {
     ) -> Result<Page<WaitObject, Counted>, Error> {
         let functions = self.function_ids.as_deref();
         let filter = services::WaitFilter {
+            statuses: self
+                .statuses
+                .map(|list| list.into_iter().map(WaitStatus::from).collect()),
             kinds: self
                 .kinds
-                .map(|list| list.into_iter().map(WaitKindEnum::stored).collect()),
+                .map(|list| list.into_iter().map(WaitKindEnum::of_step).collect()),
             event_name: self.event_name,
             signal: self.signal,
             functions: functions.map(ids::parse_all::<FunctionId>).transpose()?,
@@ -161,21 +181,31 @@ pub(crate) enum WaitKindEnum {
     Signal,
     /// An invoked run.
     Invoke,
+    /// Time.
+    Sleep,
 }
 
 impl WaitKindEnum {
-    fn stored(self) -> WaitKind {
+    fn of_step(self) -> StepKind {
         match self {
-            Self::Event => WaitKind::Event,
-            Self::Signal => WaitKind::Signal,
-            Self::Invoke => WaitKind::Invoke,
+            Self::Event => StepKind::WaitForEvent,
+            Self::Signal => StepKind::WaitForSignal,
+            Self::Invoke => StepKind::Invoke,
+            Self::Sleep => StepKind::Sleep,
         }
     }
 }
 
 /// State of a wait.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WaitStatus {
+#[graphql(name = "WaitStatus", remote = "WaitStatus")]
+pub(crate) enum WaitStatusEnum {
     /// Still waiting.
     Open,
+    /// Ended by what it waited for, or by an error in its place.
+    Resolved,
+    /// Ended by its timeout.
+    TimedOut,
+    /// The run ended first.
+    Cancelled,
 }
