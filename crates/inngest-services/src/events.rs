@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use inngest_core::{
     access::{Actor, Scope},
     event::Event,
-    ids::{EventId, FunctionId},
+    ids::{EventId, FunctionId, RunId},
     json::Json,
     limits,
 };
@@ -268,6 +268,7 @@ impl Engine {
             return Ok(ids);
         }
         let holders = self.store.key_holders(&keys, now).await?;
+        let holders: Vec<RunId> = holders.into_values().collect();
         let runs = self.store.find_runs(actor.env, &holders).await?;
         let started_by: Vec<EventId> = runs.iter().flat_map(|run| run.events.clone()).collect();
         let mut firsts: HashMap<String, EventId> = HashMap::new();

@@ -89,9 +89,13 @@ impl Loaded {
 
     /// Whether a trigger of this number holds for an event whose name fits it. An expression that fails counts as false.
     fn holds_for(&self, number: usize, body: &serde_json::Value, now_ms: i64) -> bool {
+        self.judge(number, body, now_ms).unwrap_or(false)
+    }
+
+    fn judge(&self, number: usize, body: &serde_json::Value, now_ms: i64) -> Result<bool, String> {
         match &self.conditions[number] {
-            None => true,
-            Some(None) => false,
+            None => Ok(true),
+            Some(None) => Err("it is no expression".to_owned()),
             Some(Some(program)) => {
                 let vars = inngest_core::expr::Vars {
                     event: Some(body),
@@ -99,9 +103,37 @@ impl Loaded {
                     now: Some(now_ms),
                     ..inngest_core::expr::Vars::default()
                 };
-                program.matches(&vars).unwrap_or(false)
+                program.matches(&vars).map_err(|error| error.to_string())
             }
         }
+    }
+
+    /// Whether one of its triggers fits this name and holds for the event.
+    ///
+    /// # Errors
+    /// Why an expression cannot be worked out, when none holds.
+    pub(crate) fn is_triggered(
+        &self,
+        name: &str,
+        body: &serde_json::Value,
+        now_ms: i64,
+    ) -> Result<bool, String> {
+        let patterns = patterns_for(name);
+        let mut holds = Ok(false);
+        for (number, trigger) in self.config.triggers.iter().enumerate() {
+            let Trigger::Event { pattern, .. } = trigger else {
+                continue;
+            };
+            if patterns.iter().all(|one| one.as_ref() != pattern.as_str()) {
+                continue;
+            }
+            match self.judge(number, body, now_ms) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => holds = Err(error),
+            }
+        }
+        holds
     }
 
     /// Whether it has a trigger of its own for the failure of the function with this slug, and not for that of others.

@@ -140,7 +140,7 @@ impl Engine {
     }
 
     /// What makes a second start of this function the same start.
-    fn keys(
+    pub(crate) fn keys(
         &self,
         loaded: &Loaded,
         event: &Event,

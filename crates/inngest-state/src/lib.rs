@@ -142,7 +142,7 @@ pub use lists::{
 };
 pub use matching::Matcher;
 pub use migrate::Migrate;
-pub use of_runs::{FunctionHead, StepHead, WorkHead};
+pub use of_runs::{FunctionHead, Started, StepHead, WorkHead};
 pub use open::{Place, StoreSettings, Writers, migrate, pending_migrations};
 pub use pauses::PauseChange;
 pub use pool::{PoolStats, PoolUse};

@@ -6,7 +6,7 @@ use inngest_core::{
     app::Function,
     ids::{AppId, EnvId, EventId, FunctionId, RunId, StepId, WorkId},
     job::{JobKind, Work},
-    run::StepKind,
+    run::{RunStatus, StepKind},
     time::Timestamp,
 };
 use sea_orm::{
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     Error, Store,
     entity::{function, run, step, work},
-    rows::{bad, run_uuid, time, ulid_of},
+    rows::{bad, event_uuid, run_uuid, time, ulid_of},
     sql::tuples,
     write::get,
 };
@@ -61,6 +61,48 @@ impl TryFrom<HeadRow> for StepHead {
         })
     }
 }
+
+/// A run that an event has started, without what it ended with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub id: RunId,
+    /// The event.
+    pub event: EventId,
+    /// Its function.
+    pub function: FunctionId,
+    /// What is stored of its state.
+    pub status: RunStatus,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+}
+
+#[derive(FromQueryResult)]
+struct StartedRow {
+    id: Uuid,
+    event_id: Uuid,
+    function_id: Uuid,
+    status: i16,
+    queued_at: i64,
+}
+
+impl TryFrom<StartedRow> for Started {
+    type Error = Error;
+
+    fn try_from(row: StartedRow) -> Result<Self, Error> {
+        let status = RunStatus::from_code(row.status);
+        Ok(Self {
+            id: RunId::from_raw(ulid_of(row.id)),
+            event: EventId::from_raw(ulid_of(row.event_id)),
+            function: FunctionId::from_raw(row.function_id),
+            status: status.ok_or_else(|| bad("runs", row.id, "status"))?,
+            queued_at: time(row.queued_at),
+        })
+    }
+}
+
+/// Most runs that are told of the events of one question.
+const STARTED: u64 = 20_000;
 
 /// Outstanding work of a run, without what its handler needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +173,34 @@ impl From<FunctionHeadRow> for FunctionHead {
 }
 
 impl Store {
+    /// The runs that these events have started themselves, oldest first: no repetitions of others.
+    pub async fn started_by_events(
+        &self,
+        env: EnvId,
+        events: &[EventId],
+    ) -> Result<Vec<Started>, Error> {
+        use run::Column;
+        let rows: Vec<StartedRow> = run::Entity::find()
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::EventId,
+                Column::FunctionId,
+                Column::Status,
+                Column::QueuedAt,
+            ])
+            .filter(Column::EventId.is_in(events.iter().copied().map(event_uuid)))
+            .filter(Column::EnvId.eq(env.raw()))
+            .filter(Column::OriginalId.is_null())
+            .order_by_asc(Column::Id)
+            .limit(STARTED)
+            .into_model()
+            .all(self.reader())
+            .await
+            .map_err(Error::on("runs"))?;
+        rows.into_iter().map(Started::try_from).collect()
+    }
+
     /// The names of all steps of these runs, without what they ended with.
     pub async fn step_heads_of_runs(
         &self,

@@ -18,24 +18,29 @@ use crate::{
 };
 
 impl Store {
-    /// The runs that hold these keys at `now`, in any order. A key belongs to a function, and with it to a tenant.
+    /// The runs that hold these keys at `now`. A key belongs to a function, and with it to a tenant.
     pub async fn key_holders(
         &self,
         keys: &[(FunctionId, Uuid)],
         now: Timestamp,
-    ) -> Result<Vec<RunId>, Error> {
+    ) -> Result<HashMap<(FunctionId, Uuid), RunId>, Error> {
         let tuples: Vec<Vec<Value>> = keys
             .iter()
             .map(|(function, hash)| vec![function.raw().into(), (*hash).into()])
             .collect();
-        let before = "SELECT run_id, expires_at FROM idempotency WHERE (function_id, key_hash) IN";
+        let before = "SELECT function_id, key_hash, run_id, expires_at FROM idempotency WHERE (function_id, key_hash) IN";
         let rows = select_tuples(self.reader(), before, &tuples, "").await;
-        let mut holders = Vec::new();
+        let mut holders = HashMap::new();
         for row in rows.map_err(Error::on("idempotency"))? {
             let expires_at: i64 = get(&row, "idempotency", "expires_at")?;
             if expires_at > now.as_millis() {
                 let run = ulid_of(get(&row, "idempotency", "run_id")?);
-                holders.push(RunId::from_raw(run));
+                let function: Uuid = get(&row, "idempotency", "function_id")?;
+                let key = (
+                    FunctionId::from_raw(function),
+                    get(&row, "idempotency", "key_hash")?,
+                );
+                holders.insert(key, RunId::from_raw(run));
             }
         }
         Ok(holders)

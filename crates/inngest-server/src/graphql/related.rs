@@ -14,7 +14,7 @@ use inngest_core::{
     run::{Run, RunStatus, StepWait},
     time::Timestamp,
 };
-use inngest_services::{Error as ServiceError, FeedCursor, Trace};
+use inngest_services::{Dispatch, Error as ServiceError, FeedCursor, Trace};
 
 use crate::graphql::{
     error::failed,
@@ -61,6 +61,10 @@ pub(crate) struct StatusesOf(pub(crate) EventId);
 /// What a run waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct WaitsOf(pub(crate) RunId);
+
+/// What became of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct DispatchesOf(pub(crate) EventId);
 
 /// The spans of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,6 +201,21 @@ impl Loader<WaitsOf> for Batches {
         let runs = self.0.services.runs();
         let found = runs.waits_of_many(&self.0.actor, &ids).await?.into_iter();
         Ok(found.map(|(id, waits)| (WaitsOf(id), waits)).collect())
+    }
+}
+
+impl Loader<DispatchesOf> for Batches {
+    type Value = Vec<Dispatch>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(
+        &self,
+        keys: &[DispatchesOf],
+    ) -> Result<HashMap<DispatchesOf, Self::Value>, Self::Error> {
+        let ids: Vec<EventId> = keys.iter().map(|key| key.0).collect();
+        let events = self.0.services.events();
+        let found = events.dispatches(&self.0.actor, &ids).await?.into_iter();
+        Ok(found.map(|(id, it)| (DispatchesOf(id), it)).collect())
     }
 }
 

@@ -43,6 +43,10 @@ const LISTS: &[(&str, &str)] = &[
         "{ environment { events(first: $N, filter: $T) { nodes { $X } } } }",
     ),
     (
+        "EventDispatch",
+        "{ environment { events(first: $N, filter: $T) { nodes { dispatches { $X } } } } }",
+    ),
+    (
         "Run",
         "{ environment { runs(first: $N, filter: $T) { nodes { $X } } } }",
     ),

@@ -8,6 +8,7 @@ mod changes;
 mod checkpoints;
 mod costs;
 mod cron;
+mod dispatches;
 mod doing;
 mod figures;
 mod hostile;

@@ -9,9 +9,12 @@ use crate::graphql::{
     connection::{self, Length, Page, RunPage},
     ids::GlobalId,
     loaders::load,
-    objects::{environment::EnvironmentObject, run::RunObject, run_parts::RunStatusCounts},
+    objects::{
+        dispatch::EventDispatch, environment::EnvironmentObject, run::RunObject,
+        run_parts::RunStatusCounts,
+    },
     parents::{EventRunCountOf, EventRunsOf},
-    related::{StatusesOf, answer},
+    related::{DispatchesOf, StatusesOf, answer},
     scalars::{DateTime, JsonScalar, UlidText},
 };
 
@@ -105,6 +108,16 @@ impl EventObject {
         let found = answer(ctx, EventRunsOf(self.0.id, request)).await?;
         let length = Length::EventRuns(EventRunCountOf(self.0.id));
         Ok(Page::of(found, RunPage::nested(length), RunObject))
+    }
+
+    /// What happened for every function that listens to it, by the slug of the function. Of a function that was registered or changed later,
+    /// and of a duplicate after a day, nothing may be known.
+    #[graphql(complexity = "10 + 5 * child_complexity")]
+    async fn dispatches(&self, ctx: &Context<'_>) -> Result<Vec<EventDispatch>, Error> {
+        let found = load(ctx, DispatchesOf(self.0.id))
+            .await?
+            .unwrap_or_default();
+        Ok(found.into_iter().map(EventDispatch).collect())
     }
 
     /// Number of those runs by status.

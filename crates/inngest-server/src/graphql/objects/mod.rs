@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod app_check;
 pub(crate) mod attempt;
 pub(crate) mod bulk;
+pub(crate) mod dispatch;
 pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod event_type;
