@@ -48,6 +48,10 @@ pub const STEP_NAME_BYTES: usize = 1_024;
 pub const STEP_SORT_BYTES: usize = 128;
 /// Longest text of what a step asked for (a condition, the name of a function, a URL) that is kept for people to see, in bytes.
 pub const DETAIL_BYTES: usize = 8 * 1024;
+/// Longest text of a header of an answer that is kept for people to see, in bytes; the rest is cut off. Fits into a byte.
+pub const RESPONSE_HEADER_BYTES: usize = 80;
+/// Most of the headers of one answer that is kept, in bytes.
+pub const RESPONSE_HEADERS_BYTES: usize = 400;
 /// Longest name of a signal that a step can wait for.
 pub const SIGNAL_BYTES: usize = 1_024;
 /// Longest sleep and longest wait for an event.

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use inngest_core::{
     ids::{RunId, StepId},
     limits,
-    run::reply::{Failure, FailureClass, Reply, RetryHint},
+    run::{
+        SdkResponse,
+        reply::{Failure, FailureClass, Reply, RetryHint},
+    },
     time::Timestamp,
     wire::{
         call::call_url,
@@ -17,6 +20,7 @@ use reqwest::{
     Method,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
+use tokio::time::Instant;
 
 use crate::{
     AppClient,
@@ -51,9 +55,27 @@ pub struct CallRequest<'a> {
     pub body: Bytes,
 }
 
+/// What came of one call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// What the app says.
+    pub reply: Reply,
+    /// Facts about its answer; none when there was no whole one.
+    pub response: Option<SdkResponse>,
+}
+
+impl Answered {
+    fn unanswered(failure: Failure) -> Self {
+        Self {
+            reply: Reply::Failed(failure),
+            response: None,
+        }
+    }
+}
+
 impl AppClient {
     /// Makes one call and waits for its end. Whatever goes wrong is a [`Reply::Failed`].
-    pub async fn call(&self, request: CallRequest<'_>) -> Reply {
+    pub async fn call(&self, request: CallRequest<'_>) -> Answered {
         let url = match self
             .0
             .settings
@@ -61,11 +83,13 @@ impl AppClient {
             .check_url(&call_url(request.url, request.target))
         {
             Ok(url) => url,
-            Err(refused) => return Reply::Failed(TransportError::Refused(refused).into_failure()),
+            Err(refused) => {
+                return Answered::unanswered(TransportError::Refused(refused).into_failure());
+            }
         };
         let headers = match self.call_headers(&request) {
             Ok(headers) => headers,
-            Err(_) => return Reply::Failed(unsendable()),
+            Err(_) => return Answered::unanswered(unsendable()),
         };
         let outgoing = Outgoing {
             method: Method::POST,
@@ -80,13 +104,22 @@ impl AppClient {
             body_bytes: limits::REPLY_BYTES,
             redirects: limits::REDIRECTS,
         };
-        match self.send(outgoing, bounds).await {
-            Ok(incoming) => parse_reply(RawReply {
-                status: incoming.status,
-                headers: &reply_headers(&incoming.headers),
-                body: &incoming.body,
-            }),
-            Err(error) => Reply::Failed(error.into_failure()),
+        let begun = Instant::now();
+        let incoming = match self.send(outgoing, bounds).await {
+            Ok(incoming) => incoming,
+            Err(error) => return Answered::unanswered(error.into_failure()),
+        };
+        let took = begun.elapsed();
+        let header = |name: &str| incoming.headers.get(name)?.to_str().ok();
+        let response = SdkResponse::new(incoming.status, took, incoming.body.len(), header);
+        let reply = parse_reply(RawReply {
+            status: incoming.status,
+            headers: &reply_headers(&incoming.headers),
+            body: &incoming.body,
+        });
+        Answered {
+            reply,
+            response: Some(response),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use inngest_core::limits;
 
-pub use call::CallRequest;
+pub use call::{Answered, CallRequest};
 pub use egress::{AllowedAddress, EgressPolicy, InvalidAddress};
 pub use fetch::{DocumentError, FetchOutcome};
 pub use sync::{Inspection, Probe, SyncRequest};

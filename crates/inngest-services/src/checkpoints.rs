@@ -83,6 +83,7 @@ impl Checkpoints<'_> {
             claims: Vec::new(),
             since: now,
             request_made: None,
+            response: None,
         };
         let limits = engine.limits.of(actor.env, work.function);
         let mut saved = 0;

@@ -17,7 +17,7 @@ use inngest_core::{
     trace_context::TraceParent,
     wire::{call::CallBody, memo},
 };
-use inngest_executor::CallRequest;
+use inngest_executor::{Answered, CallRequest};
 use inngest_queue::model::Verdict;
 use inngest_state::{RequestMade, fail_point};
 use metrics::histogram;
@@ -85,6 +85,7 @@ impl Engine {
                 claims: Vec::new(),
                 since,
                 request_made: None,
+                response: None,
             };
             match start {
                 Start::Ended => {
@@ -151,7 +152,7 @@ impl Engine {
         let trace = trace_context::of(&span).or(call.trace);
         let begun = tokio::time::Instant::now();
         let calling = self.call(cell, work, record.loaded, &call, record.since, trace);
-        let reply = calling.instrument(span.clone()).await;
+        let Answered { reply, response } = calling.instrument(span.clone()).await;
         let (outcome, took) = (outcome_of(&reply), begun.elapsed());
         note_call(&span, outcome, took);
         drop(span);
@@ -160,6 +161,7 @@ impl Engine {
             took,
             is_ok: outcome == OK,
         });
+        record.response = response;
         fail_point!("exec::got_response");
         let mut info = call.info;
         // The app may have reported steps meanwhile.
@@ -355,7 +357,7 @@ impl Engine {
         call: &Prepared,
         since: Timestamp,
         trace: Option<TraceParent>,
-    ) -> Reply {
+    ) -> Answered {
         Counters::add(&self.counters.calls, 1);
         let id = work.id.to_string();
         let traceparent = trace.map(|trace| trace.to_string());
@@ -372,9 +374,9 @@ impl Engine {
             now: self.clock.now(),
             body: call.body.clone(),
         };
-        let mut reply = pin!(self.client.call(request));
+        let mut answer = pin!(self.client.call(request));
         tokio::select! {
-            reply = &mut reply => return reply,
+            answer = &mut answer => return answer,
             () = tokio::time::sleep(self.settings.mark_started_after) => {}
         }
         let is_first = cell
@@ -390,7 +392,7 @@ impl Engine {
                 Err(error) => debug!(error = %error, "the start of a run was not recorded"),
             }
         }
-        reply.await
+        answer.await
     }
 
     /// Records that the app is being called for the first time, and when the run must have finished.
@@ -412,6 +414,7 @@ impl Engine {
             claims: Vec::new(),
             since,
             request_made: None,
+            response: None,
         };
         let finish = loaded.config.timeouts.finish;
         self.record(work.env, cell, record, |progress, _| {

@@ -93,6 +93,7 @@ impl Engine {
             claims: Vec::new(),
             since,
             request_made: None,
+            response: None,
         };
         let recorded = self
             .record(work.env, &cell, record, |progress, now| match &outcome {

@@ -203,6 +203,7 @@ impl Engine {
             claims: Vec::new(),
             since: self.clock.now(),
             request_made: None,
+            response: None,
         };
         let ending = engine_failure(name, message);
         let decide = |_: &_, _| Decision {

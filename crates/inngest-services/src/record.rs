@@ -6,6 +6,7 @@ use inngest_core::{
     ids::{EnvId, RunId, WaitId, WorkId},
     job::Work,
     run::{
+        SdkResponse,
         decide::{Decision, Effect, Ending, Fate, engine_failure},
         progress::Progress,
     },
@@ -41,6 +42,8 @@ pub(crate) struct Record<'a> {
     pub(crate) since: Timestamp,
     /// The request to the app of which this is the outcome.
     pub(crate) request_made: Option<RequestMade>,
+    /// What came back of it.
+    pub(crate) response: Option<SdkResponse>,
 }
 
 /// What came of it.
@@ -163,6 +166,7 @@ impl Engine {
                 goes_on: record.goes_on,
                 claims: record.claims.clone(),
                 since: record.since,
+                response: record.response.as_ref(),
                 now,
             };
             let (end, queued_at) = (end_of(&decision), progress.queued_at);

@@ -287,6 +287,7 @@ impl Engine {
                 details: kept.details.clone(),
                 told: kept.told.clone(),
                 ended_by: kept.ended_by,
+                response: kept.response.clone(),
                 queued_at: kept.queued_at,
                 started_at: kept.started_at,
                 ended_at: kept.ended_at,

@@ -125,6 +125,7 @@ impl Engine {
             claims: Vec::new(),
             since: now,
             request_made: None,
+            response: None,
         };
         let is_start = work.kind == JobKind::StartTimeout;
         let recorded = self
@@ -168,6 +169,7 @@ impl Engine {
             claims,
             since: now,
             request_made: None,
+            response: None,
         };
         let step: &StepId = step;
         let limits = self.limits.of(work.env, work.function);

@@ -230,6 +230,7 @@ impl Runs<'_> {
                 claims: Vec::new(),
                 since,
                 request_made: None,
+                response: None,
             };
             let ending = Ending::Cancelled {
                 reason: "it was cancelled by request".to_owned(),

@@ -7,7 +7,9 @@ use inngest_core::{
     ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
     json::Json,
-    run::{RerunFrom, RunStatus, SkipReason, StepDetails, StepKind, StepStatus, StepTold},
+    run::{
+        RerunFrom, RunStatus, SdkResponse, SkipReason, StepDetails, StepKind, StepStatus, StepTold,
+    },
     time::Timestamp,
     trace_context::TraceParent,
     wait::Wait,
@@ -121,6 +123,8 @@ pub struct StepChange {
     pub told: StepTold,
     /// The event that has ended it.
     pub ended_by: Option<EventId>,
+    /// The answer of the app that has brought its result.
+    pub response: Option<SdkResponse>,
     /// When it was first reported.
     pub queued_at: Timestamp,
     /// When its code began.
@@ -163,6 +167,8 @@ pub struct FailedAttemptRow {
     pub at: Timestamp,
     /// When it is tried again.
     pub next_at: Option<Timestamp>,
+    /// What answered, if anything did.
+    pub response: Option<SdkResponse>,
 }
 
 /// An event to store, with the runs that it starts. An event that exists already brings nothing with it.

@@ -1,12 +1,16 @@
 //! One commit at a time: its conditions, what it writes, and that a refused one leaves no trace.
 
+use std::time::Duration;
+
 use inngest_core::{
     ids::{DEFAULT_ENV, DEFAULT_ORG},
     job::{JobKind, Work},
-    run::{RunStatus, StepDetails, StepKind, StepStatus, progress::StepState},
+    run::{RunStatus, SdkResponse, StepDetails, StepKind, StepStatus, progress::StepState},
 };
 
-use crate::{Commit, NewEvent, RunChange, StepChange, samples::*, testing::on_each};
+use crate::{
+    Commit, FailedAttemptRow, NewEvent, RunChange, StepChange, samples::*, testing::on_each,
+};
 
 /// Everything that a commit can bring, so that a trace of a refused one would be seen.
 fn everything(number: u64) -> Commit {
@@ -241,6 +245,56 @@ async fn what_a_step_asked_for_stays_when_it_ends_and_so_does_what_ended_it() {
             (&steps[0].details, steps[0].ended_by),
             (&Some(asked), Some(event_id(4)))
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_of_an_app_stay_with_the_result_and_the_failures_that_they_brought() {
+    on_each(async |store| {
+        store.must(start(1)).await;
+        let answer = |status| {
+            let header = |name: &str| (name == "server").then_some("nginx");
+            Some(SdkResponse::new(
+                status,
+                Duration::from_millis(7),
+                3,
+                header,
+            ))
+        };
+        let done = StepChange {
+            response: answer(206),
+            ..ended_step(1, "a", 0, "1")
+        };
+        let late = StepChange {
+            response: answer(200),
+            ..ended_step(1, "a", 1, "2")
+        };
+        let failed = FailedAttemptRow {
+            response: answer(502),
+            ..failed_attempt(1, Some("a"), 0)
+        };
+        let unheard = failed_attempt(1, Some("a"), 1);
+        for commit in [
+            Commit {
+                steps: vec![open_step(1, "a")],
+                failed_attempts: vec![failed, unheard],
+                ..Commit::default()
+            },
+            Commit {
+                steps: vec![done, late],
+                ..Commit::default()
+            },
+        ] {
+            store.must(commit).await;
+        }
+        let runs = [run_id(1)];
+        let steps = store.steps_of_runs(DEFAULT_ENV, &runs);
+        assert_eq!(steps.await.unwrap()[0].response, answer(206));
+        let failed = store.failed_attempts_of_runs(DEFAULT_ENV, &runs);
+        let failed = failed.await.unwrap().into_iter();
+        let answers = failed.map(|it| it.response);
+        assert_eq!(answers.collect::<Vec<_>>(), [answer(502), None]);
     })
     .await;
 }

@@ -9,7 +9,8 @@ use inngest_core::{
     job::{JobKind, Work},
     json::Json,
     run::{
-        Ended, RerunFrom, Run, RunStatus, SkipReason, StepKind, StepRecord, StepStatus, StepTold,
+        Ended, RerunFrom, Run, RunStatus, SdkResponse, SkipReason, StepKind, StepRecord,
+        StepStatus, StepTold,
     },
     sync::SyncFailure,
     time::Timestamp,
@@ -235,11 +236,22 @@ impl TryFrom<step::Model> for StepRecord {
             told,
             group,
             ended_by: row.event_id.map(|id| EventId::from_raw(ulid_of(id))),
+            response: response_of(row.response),
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),
             ended_at: row.ended_at.map(time),
         })
     }
+}
+
+/// The answer of an app. One that cannot be read is none: nothing is decided by it.
+pub(crate) fn response_of(stored: Option<Vec<u8>>) -> Option<SdkResponse> {
+    SdkResponse::from_bytes(&stored?)
+}
+
+/// The answer of an app as a parameter.
+pub(crate) fn response_value(response: Option<&SdkResponse>) -> Value {
+    Value::from(response.map(SdkResponse::to_bytes))
 }
 
 fn step_id(table: &'static str, id: Uuid, text: Option<&str>) -> Result<Option<StepId>, Error> {

@@ -19,7 +19,7 @@ use crate::{
     Error, Store,
     entity::{failed_attempt, run, step, wait, work},
     lists::weight,
-    rows::{event_uuid, events_of, json, rerun_of, run_uuid, time, ulid_of},
+    rows::{event_uuid, events_of, json, rerun_of, response_of, run_uuid, time, ulid_of},
 };
 
 /// A run read whole, to go on with it.
@@ -171,6 +171,7 @@ impl Store {
                     error: json(row.error),
                     at: time(row.failed_at),
                     next_at: row.next_at.map(time),
+                    response: response_of(row.response),
                 })
             })
             .collect()

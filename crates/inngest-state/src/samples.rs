@@ -186,6 +186,7 @@ pub(crate) fn open_step(number: u64, name: &str) -> StepChange {
         details: None,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: NOW,
         started_at: None,
         ended_at: None,
@@ -238,6 +239,7 @@ pub(crate) fn failed_attempt(number: u64, step: Option<&str>, attempt: u32) -> F
         error: json(r#"{"message":"no"}"#),
         at: at(i64::from(attempt)),
         next_at: Some(at(1_000)),
+        response: None,
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     commit::{Commit, Committed, NewEvent, NewRun, StepChange},
     details, matching,
     rows::{
-        WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, run_uuid, ulid_of, uuid_of,
-        wait_values,
+        WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, response_value, run_uuid,
+        ulid_of, uuid_of, wait_values,
     },
     signals,
     sql::{execute_in, insert_returning, insert_rows, select_in, with_rows},
@@ -316,6 +316,7 @@ pub(crate) async fn store_steps(
             optional_ms(step.ended_at),
             Value::from(details::to_bytes(step.details.as_ref(), &step.told)),
             step.ended_by.map(event_uuid).into(),
+            response_value(step.response.as_ref()),
         ]
     };
     // A statement may not write a row twice: the second change of a step goes into a second statement.
@@ -330,10 +331,10 @@ pub(crate) async fn store_steps(
         *round += 1;
     }
     let head = "steps (run_id, step_id, org_id, env_id, name, kind, status, step_group, position, memo, queued_at, started_at, ended_at, \
-                details, event_id)";
+                details, event_id, response)";
     let tail = "ON CONFLICT (run_id, step_id) DO UPDATE SET status = excluded.status, position = excluded.position, memo = excluded.memo, \
                 started_at = COALESCE(steps.started_at, excluded.started_at), ended_at = excluded.ended_at, \
-                event_id = excluded.event_id WHERE steps.position IS NULL";
+                event_id = excluded.event_id, response = excluded.response WHERE steps.position IS NULL";
     for rows in rounds {
         insert_rows(tx, head, tail, rows)
             .await
@@ -365,10 +366,11 @@ pub(crate) async fn store_failed_attempts(
                 failed.code.clone().into(),
                 bytes(&failed.error),
                 optional_ms(failed.next_at),
+                response_value(failed.response.as_ref()),
             ]
         })
         .collect();
-    let head = "failed_attempts (run_id, step_id, attempt, failed_at, org_id, env_id, class, code, error, next_at)";
+    let head = "failed_attempts (run_id, step_id, attempt, failed_at, org_id, env_id, class, code, error, next_at, response)";
     insert_rows(tx, head, KEEP_FIRST, rows)
         .await
         .map_err(Error::on("failed_attempts"))

@@ -3,7 +3,7 @@
 use crate::{
     ids::{RunId, StepId},
     json::Json,
-    run::{StepRecord, StepStatus},
+    run::{SdkResponse, StepRecord, StepStatus},
     time::Timestamp,
 };
 
@@ -26,6 +26,8 @@ pub struct FailedAttempt {
     pub at: Timestamp,
     /// When it is tried again.
     pub next_at: Option<Timestamp>,
+    /// What answered; none when nothing did, as the error says.
+    pub response: Option<SdkResponse>,
 }
 
 impl FailedAttempt {
@@ -53,6 +55,8 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// How it failed.
     pub failure: Option<FailedAttempt>,
+    /// The answer of the app that ended it; none when no answer did, or the result came by a checkpoint.
+    pub response: Option<SdkResponse>,
 }
 
 impl Attempt {
@@ -66,6 +70,7 @@ impl Attempt {
             started_at: None,
             ended_at: Some(failure.at),
             failure: Some(failure.clone()),
+            response: failure.response.clone(),
         }
     }
 }
@@ -128,6 +133,7 @@ pub fn attempts(step: &StepRecord, failed: &[FailedAttempt]) -> Vec<Attempt> {
         started_at: step.started_at,
         ended_at: step.ended_at,
         failure: None,
+        response: step.response.clone(),
     });
     attempts
 }

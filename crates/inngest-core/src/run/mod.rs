@@ -7,6 +7,7 @@ mod draft;
 pub mod limits;
 pub mod progress;
 pub mod reply;
+pub mod response;
 pub mod retry;
 pub mod status;
 pub mod trace;
@@ -22,6 +23,7 @@ use crate::{
 pub use attempt::FailedAttempt;
 pub use details::{CodeId, StepDetails, StepTold};
 pub use limits::RunLimits;
+pub use response::SdkResponse;
 pub use status::{RunStatus, SkipReason, StepKind, StepStatus};
 pub use waiting::{StepWait, WaitStatus};
 
@@ -157,6 +159,8 @@ pub struct StepRecord {
     pub group: Option<u32>,
     /// The event that ended it: what it waited for, or the end of the run that it invoked.
     pub ended_by: Option<EventId>,
+    /// The answer of the app that brought its result, without headers; none where no answer did, or it came by a checkpoint.
+    pub response: Option<SdkResponse>,
     /// When it was first reported.
     pub queued_at: Timestamp,
     /// When its code began, as the app measured it or as we saw it.

@@ -63,6 +63,7 @@ fn step(
         told: crate::run::StepTold::default(),
         group: None,
         ended_by: None,
+        response: None,
         queued_at: at(times.0),
         started_at: times.1.map(at),
         ended_at: times.2.map(at),
@@ -79,6 +80,7 @@ fn failed(step: Option<&str>, attempt: u32, ended: i64, next: Option<i64>) -> Fa
         error: json(r#"{"message":"no"}"#),
         at: at(ended),
         next_at: next.map(at),
+        response: None,
     }
 }
 

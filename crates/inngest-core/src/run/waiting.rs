@@ -117,6 +117,7 @@ mod tests {
 
     fn step(kind: StepKind, status: StepStatus, details: Option<StepDetails>) -> StepRecord {
         StepRecord {
+            response: None,
             run: RunId::from_raw(ulid::Ulid(1)),
             step: StepId::parse("a").unwrap(),
             name: "a".into(),

@@ -153,7 +153,7 @@ impl ShownSecret {
 }
 
 /// Language and version from `inngest-js:v4.24.0`.
-fn sdk_of(sdk: Option<&str>) -> (Option<String>, Option<String>) {
+pub(crate) fn sdk_of(sdk: Option<&str>) -> (Option<String>, Option<String>) {
     let sdk = sdk.unwrap_or_default();
     let (language, version) = sdk.split_once(':').unwrap_or((sdk, ""));
     let language = language.strip_prefix("inngest-").unwrap_or(language);

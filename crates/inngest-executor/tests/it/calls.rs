@@ -35,7 +35,7 @@ fn encoded(encoding: &'static str, body: Vec<u8>) -> Response {
 }
 
 async fn call(client: &AppClient, url: &str) -> Reply {
-    client.call(request(url)).await
+    client.call(request(url)).await.reply
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn call_carries_what_sdks_read() {
     call.generation = 3;
     call.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert!(matches!(
-        client().call(call.clone()).await,
+        client().call(call.clone()).await.reply,
         Reply::Ops {
             version: Some(2),
             ..
@@ -315,7 +315,7 @@ async fn redirects_keep_method_body_signature_and_query_on_the_same_server() {
     let mut signed = request(&url);
     signed.signing_key = Some(&key);
     assert!(matches!(
-        client().call(signed).await,
+        client().call(signed).await.reply,
         Reply::Returned { .. }
     ));
     let end = app.seen().pop().unwrap();
@@ -356,7 +356,7 @@ async fn redirect_to_another_server_carries_no_signature() {
     let mut signed = request(&url);
     signed.signing_key = Some(&key);
     assert!(matches!(
-        client().call(signed).await,
+        client().call(signed).await.reply,
         Reply::Returned { .. }
     ));
     assert!(app.seen()[0].header("x-inngest-signature").is_some());
@@ -415,7 +415,7 @@ async fn ids_that_cannot_stand_in_a_header_fail_the_call() {
     let mut call = request("http://127.0.0.1:1/");
     call.job_id = "a\nb";
     assert_eq!(
-        failed(client().call(call).await).class,
+        failed(client().call(call).await.reply).class,
         FailureClass::Engine
     );
 }

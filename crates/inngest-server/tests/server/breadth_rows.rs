@@ -142,6 +142,7 @@ fn steps(run: RunId, event: EventId, slug: String) -> Vec<StepChange> {
         details,
         told: StepTold::default(),
         ended_by,
+        response: None,
         queued_at: at(10),
         started_at: Some(at(20)),
         ended_at: Some(at(30)),
@@ -213,6 +214,7 @@ async fn store_runs(server: &Server, number: u64) {
         error: json_of(r#"{"message":"no"}"#),
         at: at(12),
         next_at: Some(at(15)),
+        response: None,
     };
     let open = run(number, parent, &first);
     let commit = Commit {

@@ -1,10 +1,12 @@
 //! What steps, triggers and errors say of themselves, over HTTP.
 
+use std::time::Duration;
+
 use inngest_core::{
     event::Event,
     ids::{DEFAULT_ENV, DEFAULT_ORG, EventId, RunId, StepId},
     json::Json,
-    run::{CodeId, RunStatus, StepDetails, StepKind, StepStatus, StepTold},
+    run::{CodeId, RunStatus, SdkResponse, StepDetails, StepKind, StepStatus, StepTold},
     time::Timestamp,
     wire::finish,
 };
@@ -36,6 +38,7 @@ fn step(run: RunId, id: &str, name: &str) -> StepChange {
         details: None,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: at(10),
         started_at: Some(at(20)),
         ended_at: Some(at(30)),
@@ -122,6 +125,7 @@ fn failed(
         error: json_of("{\"name\":\"Error\",\"message\":\"no\"}"),
         at: at(12 + i64::from(attempt)),
         next_at: Some(at(15)),
+        response: None,
     }
 }
 
@@ -286,4 +290,82 @@ fn started(
         may_exist: false,
         runs: vec![run],
     }
+}
+
+#[tokio::test]
+async fn attempts_tell_what_answered() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (_, run) = server.start_run().await;
+    let id: RunId = run.parse().unwrap();
+    let answer = |status, headers: &[(&str, &'static str)]| {
+        let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
+        Some(SdkResponse::new(
+            status,
+            Duration::from_millis(70),
+            512,
+            header,
+        ))
+    };
+    let sdk = ("x-inngest-sdk", "inngest-js:v4.24.0");
+    let refused = FailedAttemptRow {
+        response: answer(
+            502,
+            &[
+                ("server", "nginx"),
+                ("via", "1.1 \"edge\""),
+                ("cookie", "c"),
+            ],
+        ),
+        ..failed(id, Some("work"), 0, "network", "http_not_ok")
+    };
+    let unheard = failed(id, Some("work"), 1, "network", "http_unreachable");
+    let of_body = FailedAttemptRow {
+        response: answer(500, &[sdk]),
+        ..failed(id, None, 0, "app", "function_error")
+    };
+    let done = StepChange {
+        response: answer(206, &[sdk]),
+        ..step(id, "work", "work")
+    };
+    let commit = Commit {
+        steps: vec![done],
+        failed_attempts: vec![refused, unheard, of_body],
+        ..Commit::default()
+    };
+    server.services.store().commit(commit).await.unwrap();
+    let query = "query ($id: ID!) { run(id: $id) { step(stepId: \"work\") { attempts { response { ...facts } } }
+        trace { spans(filter: {kinds: [ATTEMPT, REQUEST]}) { nodes { kind attempt response { statusCode } } } } } }
+        fragment facts on SdkResponse { statusCode headers durationMs sizeBytes sdkLanguage sdkVersion }";
+    let shown = server.query(query, json!({"id": run})).await["run"].take();
+    assert_eq!(
+        shown["step"]["attempts"],
+        json!([
+            {"response": {"statusCode": 502, "headers": {"server": "nginx", "via": "1.1 \"edge\""}, "durationMs": 70, "sizeBytes": 512,
+                "sdkLanguage": null, "sdkVersion": null}},
+            {"response": null},
+            {"response": {"statusCode": 206, "headers": {}, "durationMs": 70, "sizeBytes": 512, "sdkLanguage": "js", "sdkVersion": "4.24.0"}},
+        ])
+    );
+    let spans = shown["trace"]["spans"]["nodes"].as_array().unwrap();
+    let mut told: Vec<(&str, Option<i64>, Option<i64>)> = spans
+        .iter()
+        .map(|span| {
+            (
+                span["kind"].as_str().unwrap(),
+                span["attempt"].as_i64(),
+                span["response"]["statusCode"].as_i64(),
+            )
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            ("ATTEMPT", Some(0), Some(502)),
+            ("ATTEMPT", Some(1), None),
+            ("ATTEMPT", Some(2), Some(206)),
+            ("REQUEST", Some(0), Some(500)),
+        ]
+    );
 }

@@ -38,6 +38,7 @@ fn step(
         details,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: at(10),
         started_at: Some(at(20)),
         ended_at: Some(at(30)),
@@ -103,6 +104,7 @@ async fn run_with_steps(server: &Server) -> String {
         error: Json::parse(br#"{"message":"no"}"#).unwrap(),
         at: at(12),
         next_at: Some(at(15)),
+        response: None,
     };
     let commit = Commit {
         steps,

@@ -211,6 +211,7 @@ pub(crate) async fn two_tenants() -> (Server, Ids) {
         details: None,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: Timestamp::default(),
         started_at: None,
         ended_at: None,

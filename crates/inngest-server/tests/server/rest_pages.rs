@@ -84,6 +84,7 @@ async fn steps_of_a_run_are_paged_in_the_order_of_their_ends() {
         details: None,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: Timestamp::default(),
         started_at: None,
         ended_at: None,

@@ -273,6 +273,7 @@ async fn after_one_run() -> (Server, [(&'static str, String); 4]) {
         details,
         told: StepTold::default(),
         ended_by: None,
+        response: None,
         queued_at: at(2),
         started_at: Some(at(2)),
         ended_at: Some(at(3)),

@@ -35,6 +35,7 @@ impl Place {
     /// A step that waits, of which the `place`-th was reported in the `place`-th millisecond.
     fn step(self, place: i64, details: StepDetails) -> StepChange {
         StepChange {
+            response: None,
             run: self.run,
             org: self.org,
             env: self.env,

@@ -11,7 +11,7 @@ use inngest_core::{
     json::Json,
     op::OpTiming,
     run::{
-        RunStatus, StepDetails, StepKind, StepStatus, StepTold,
+        RunStatus, SdkResponse, StepDetails, StepKind, StepStatus, StepTold,
         decide::{Decision, Effect, Ending, Fate, Memo},
         progress::{Progress, StepState},
     },
@@ -44,6 +44,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) claims: Vec<WaitId>,
     /// Since when new waits look back.
     pub(crate) since: Timestamp,
+    /// The answer of the app that is recorded.
+    pub(crate) response: Option<&'a SdkResponse>,
     /// The time of the decision.
     pub(crate) now: Timestamp,
 }
@@ -213,6 +215,7 @@ impl Draft<'_> {
                 error: memo::error_object(&error),
                 at: now,
                 next_at,
+                response: self.basis.response.cloned(),
             }),
             Effect::Finish(ending) => self.end_run(ending),
         }
@@ -252,6 +255,7 @@ impl Draft<'_> {
             details: None,
             told: StepTold::default(),
             ended_by: None,
+            response: None,
             queued_at: self.basis.now,
             started_at: None,
             ended_at: None,
@@ -297,9 +301,14 @@ impl Draft<'_> {
             at.clamp(self.run.queued_at, now)
         });
         let ended_by = self.arrived(&step);
+        // That of a failure stands with its attempt.
+        let is_result = kind == StepKind::Run && status == StepStatus::Completed;
+        let answered = self.basis.response.filter(|_| is_result);
+        let response = answered.map(SdkResponse::without_headers);
         if let Some(change) = self.steps.get_mut(&step) {
             change.status = status;
             change.ended_by = ended_by;
+            change.response = response;
             change.position = Some(position);
             change.memo = Some(memo.clone());
             change.started_at = started.or(Some(self.basis.since));
@@ -461,6 +470,7 @@ impl Draft<'_> {
                 details: None,
                 told: StepTold::default(),
                 ended_by: None,
+                response: None,
                 queued_at: self.basis.now,
                 started_at: None,
                 ended_at: Some(self.basis.now),

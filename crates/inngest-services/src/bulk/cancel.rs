@@ -162,6 +162,7 @@ impl Engine {
             goes_on: false,
             claims: Vec::new(),
             request_made: None,
+            response: None,
             since: self.clock.now(),
         };
         let step = BulkStep {

@@ -32,7 +32,7 @@ async fn reporting(fixture: &Fixture, gate: &Gate) -> (App, Arc<Mutex<Vec<Call>>
     (app, calls)
 }
 
-async fn report(fixture: &Fixture, call: &Call, steps: &[Value]) -> Result<(), Error> {
+pub(crate) async fn report(fixture: &Fixture, call: &Call, steps: &[Value]) -> Result<(), Error> {
     let body = call.checkpoint(steps).to_string();
     let checkpoint = parse_checkpoint(body.as_bytes(), call.run()).unwrap();
     let services = fixture.services();

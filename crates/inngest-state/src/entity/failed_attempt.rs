@@ -20,6 +20,7 @@ pub struct Model {
     pub code: String,
     pub error: Vec<u8>,
     pub next_at: Option<i64>,
+    pub response: Option<Vec<u8>>,
 }
 
 /// No relations: rows are joined by the services that need them.

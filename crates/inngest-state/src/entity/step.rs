@@ -23,6 +23,7 @@ pub struct Model {
     pub ended_at: Option<i64>,
     pub details: Option<Vec<u8>>,
     pub event_id: Option<Uuid>,
+    pub response: Option<Vec<u8>>,
 }
 
 /// No relations: rows are joined by the services that need them.

@@ -73,6 +73,7 @@ fn step(name: &str, kind: StepKind, status: StepStatus, queued: i64) -> StepReco
         told: crate::run::StepTold::default(),
         group: None,
         ended_by: None,
+        response: None,
         queued_at: at(queued),
         started_at: None,
         ended_at: status.is_ended().then(|| at(queued + 5)),
@@ -89,6 +90,7 @@ fn failed(step: Option<&str>, attempt: u32, ended: i64, next: Option<i64>) -> Fa
         error: json(&format!(r#"{{"message":"no {attempt}"}}"#)),
         at: at(ended),
         next_at: next.map(at),
+        response: None,
     }
 }
 

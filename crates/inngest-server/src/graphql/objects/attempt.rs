@@ -13,6 +13,7 @@ use crate::graphql::{
     objects::{
         failure::ExecutionError,
         run::millis,
+        sdk_response::SdkResponseObject,
         step::{StepObject, output_of},
     },
     scalars::{DateTime, JsonScalar, Milliseconds},
@@ -105,6 +106,12 @@ impl StepAttemptObject {
     /// When the next try is due.
     async fn retry_at(&self) -> Option<DateTime> {
         self.attempt.failure.as_ref()?.next_at.map(DateTime)
+    }
+
+    /// Facts about the answer that ended it, which may have ended others as well. Null before the end, where no whole answer came, as the
+    /// error says, for requests that the server itself makes, and for results that the app reported by itself while it was being called.
+    async fn response(&self) -> Option<SdkResponseObject> {
+        self.attempt.response.clone().map(SdkResponseObject)
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod queue;
 pub(crate) mod quick;
 pub(crate) mod run;
 pub(crate) mod run_parts;
+pub(crate) mod sdk_response;
 pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod step;

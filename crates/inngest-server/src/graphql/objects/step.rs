@@ -303,6 +303,7 @@ mod tests {
             told: inngest_core::run::StepTold::default(),
             group: None,
             ended_by: None,
+            response: None,
             queued_at: Timestamp::default(),
             started_at: None,
             ended_at: None,

@@ -5,7 +5,7 @@ use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
 use inngest_core::{
     ids::{RunId, StepId},
     run::{
-        Run,
+        FailedAttempt, Run, StepRecord,
         trace::{Span, SpanId, SpanKind, SpanLink, SpanStatus, TraceId},
     },
 };
@@ -20,6 +20,7 @@ use crate::graphql::{
         environment::feed_cursor,
         failure::ExecutionError,
         run::{self, RunObject, millis},
+        sdk_response::SdkResponseObject,
         step::StepObject,
     },
     related::TraceOf,
@@ -240,24 +241,33 @@ impl TraceSpanObject {
     /// How it failed.
     async fn error(&self, ctx: &Context<'_>) -> Option<Result<ExecutionError, Error>> {
         let failure = self.span.failure.as_ref()?;
-        let (run, step) = (self.run.id, self.span.step.clone());
-        let Some(number) = self.span.attempt else {
-            return Some(Ok(ExecutionError::of_last(failure, run, step)));
-        };
-        let failed = match load(ctx, AttemptsOf(run)).await {
-            Ok(failed) => failed.unwrap_or_default(),
+        let own = match self.failed_attempt(ctx).await {
+            Ok(own) => own,
             Err(error) => return Some(Err(error)),
         };
-        let ended = self.span.ended_at;
-        let own = failed
-            .iter()
-            .filter(|attempt| attempt.step == step && attempt.attempt == number);
-        // Attempts of the function are counted anew after each success.
-        let own = own.max_by_key(|attempt| Some(attempt.at) == ended);
         Some(Ok(match own {
-            Some(attempt) => ExecutionError::of_attempt(attempt),
-            None => ExecutionError::of_last(failure, run, step),
+            Some(attempt) => ExecutionError::of_attempt(&attempt),
+            None => ExecutionError::of_last(failure, self.run.id, self.span.step.clone()),
         }))
+    }
+
+    /// Facts about the answer of the app that ended an attempt or a request; null where there was none, as for StepAttempt.response, and
+    /// for other spans.
+    async fn response(&self, ctx: &Context<'_>) -> Result<Option<SdkResponseObject>, Error> {
+        let response = match (self.span.kind, self.span.status) {
+            (SpanKind::Attempt | SpanKind::Request, SpanStatus::Failed) => {
+                let own = self.failed_attempt(ctx).await?;
+                own.and_then(|attempt| attempt.response)
+            }
+            (SpanKind::Attempt, SpanStatus::Completed) => {
+                let steps = load(ctx, StepsOf(self.run.id)).await?.unwrap_or_default();
+                let is_own = |step: &StepRecord| Some(&step.step) == self.span.step.as_ref();
+                let own = steps.into_iter().find(is_own);
+                own.and_then(|step| step.response)
+            }
+            _ => None,
+        };
+        Ok(response.map(SdkResponseObject))
     }
 
     /// Links to other traces: the run that a step has invoked, the step that invoked this run, the run that it repeats.
@@ -269,6 +279,20 @@ impl TraceSpanObject {
             .copied()
             .map(SpanLinkObject)
             .collect()
+    }
+}
+
+impl TraceSpanObject {
+    /// The failed attempt that this stands for.
+    async fn failed_attempt(&self, ctx: &Context<'_>) -> Result<Option<FailedAttempt>, Error> {
+        let Some(number) = self.span.attempt else {
+            return Ok(None);
+        };
+        let failed = load(ctx, AttemptsOf(self.run.id)).await?;
+        let own = failed.unwrap_or_default().into_iter();
+        let own = own.filter(|attempt| attempt.step == self.span.step && attempt.attempt == number);
+        // Attempts of the function are counted anew after each success.
+        Ok(own.max_by_key(|attempt| Some(attempt.at) == self.span.ended_at))
     }
 }
 

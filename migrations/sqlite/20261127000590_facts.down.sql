@@ -1,0 +1,2 @@
+ALTER TABLE failed_attempts DROP COLUMN response;
+ALTER TABLE steps DROP COLUMN response;
