@@ -1,2 +1,5 @@
+ALTER TABLE runs DROP COLUMN idempotency_key;
+ALTER TABLE runs DROP COLUMN cancelled_by;
+ALTER TABLE runs DROP COLUMN started_by;
 ALTER TABLE failed_attempts DROP COLUMN response;
 ALTER TABLE steps DROP COLUMN response;

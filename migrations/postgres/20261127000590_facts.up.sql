@@ -1,3 +1,7 @@
 -- Facts that people ask for and nothing is decided by. What the app answered that ended an attempt, or brought the result of a step.
 ALTER TABLE steps ADD COLUMN response bytea;
 ALTER TABLE failed_attempts ADD COLUMN response bytea;
+-- Who asked for a run or cancelled it, and the value of an idempotency expression that guards it.
+ALTER TABLE runs ADD COLUMN started_by text;
+ALTER TABLE runs ADD COLUMN cancelled_by text;
+ALTER TABLE runs ADD COLUMN idempotency_key text;

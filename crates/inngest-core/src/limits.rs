@@ -48,6 +48,8 @@ pub const STEP_NAME_BYTES: usize = 1_024;
 pub const STEP_SORT_BYTES: usize = 128;
 /// Longest text of what a step asked for (a condition, the name of a function, a URL) that is kept for people to see, in bytes.
 pub const DETAIL_BYTES: usize = 8 * 1024;
+/// Longest evaluated idempotency key that is kept for people to see, in bytes; the rest is cut off.
+pub const SHOWN_KEY_BYTES: usize = 256;
 /// Longest text of a header of an answer that is kept for people to see, in bytes; the rest is cut off. Fits into a byte.
 pub const RESPONSE_HEADER_BYTES: usize = 80;
 /// Most of the headers of one answer that is kept, in bytes.

@@ -19,7 +19,7 @@ use crate::{
     Error,
     events::Events,
     registry::{Loaded, Registry},
-    route::Cause,
+    route::{Cause, keys},
 };
 
 /// What was decided for an event and a function.
@@ -93,7 +93,7 @@ impl Events<'_> {
                     }),
                     None => {
                         let cause = Cause::default();
-                        let keys = self.0.keys(&loaded, event, &cause, event.received_at);
+                        let (keys, _) = keys(&loaded, event, &cause, event.received_at);
                         unclear.push((*id, function, keys.into_iter().map(|it| it.0).collect()));
                     }
                 }

@@ -171,7 +171,11 @@ impl Events<'_> {
                     id: name.to_owned(),
                 });
             };
-            let run = engine.draft_run(actor.org, actor.env, loaded, &event, Cause::default(), now);
+            let cause = Cause {
+                by: Some(actor.author()),
+                ..Cause::default()
+            };
+            let run = engine.draft_run(actor.org, actor.env, loaded, &event, cause, now);
             let new = NewEvent {
                 org: actor.org,
                 env: actor.env,

@@ -215,6 +215,7 @@ impl Engine {
                 {
                     return Ok(Start::End(Ending::Cancelled {
                         reason: "it did not start within `timeouts.start`".to_owned(),
+                        by: None,
                     }));
                 }
                 if !marked && (timeouts.start.is_some() || timeouts.finish.is_some()) {
@@ -228,6 +229,7 @@ impl Engine {
                 {
                     return Ok(Start::End(Ending::Cancelled {
                         reason: "it did not finish within `timeouts.finish`".to_owned(),
+                        by: None,
                     }));
                 }
             }

@@ -360,7 +360,7 @@ fn end_of(decision: &Decision) -> End {
             status: "failed",
             reason: Some(error.name.clone()),
         },
-        Some(Ending::Cancelled { reason }) => End {
+        Some(Ending::Cancelled { reason, .. }) => End {
             status: "cancelled",
             reason: Some(reason.clone()),
         },

@@ -257,6 +257,7 @@ impl Engine {
             original: Some(old.original.unwrap_or(old.id)),
             cron: old.cron.clone(),
             rerun,
+            by: Some(actor.author()),
             ..Cause::default()
         };
         let now = self.clock.now();

@@ -135,6 +135,7 @@ impl Engine {
                 } else {
                     vec![Effect::Finish(Ending::Cancelled {
                         reason: reason.clone(),
+                        by: None,
                     })]
                 };
                 Decision {

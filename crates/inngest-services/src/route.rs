@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use inngest_core::{
+    access::Author,
     event::{self, Event},
     expr::{Program, Vars},
     ids::{BulkId, EnvId, EventId, OrgId, RunId, WaitId, WorkId},
@@ -36,6 +37,8 @@ pub(crate) struct Cause {
     pub(crate) rerun: Option<RerunFrom>,
     /// The replay that starts it.
     pub(crate) replay: Option<BulkId>,
+    /// Who asks for it through an API.
+    pub(crate) by: Option<Author>,
 }
 
 impl Engine {
@@ -101,10 +104,10 @@ impl Engine {
                 now.plus(timeout),
             ));
         }
-        let keys = if cause.original.is_some() {
-            Vec::new()
+        let (keys, idempotency_key) = if cause.original.is_some() {
+            (Vec::new(), None)
         } else {
-            self.keys(loaded, event, &cause, now)
+            keys(loaded, event, &cause, now)
         };
         // A repetition is asked for by somebody who knows of the pause: it waits instead.
         let is_skipped = cause.original.is_none() && loaded.skips();
@@ -123,6 +126,8 @@ impl Engine {
             original: cause.original,
             rerun: cause.rerun,
             replay: cause.replay,
+            started_by: cause.by,
+            idempotency_key,
             correlation: cause.correlation,
             trace: trace_context::current(),
             rank,
@@ -137,35 +142,6 @@ impl Engine {
         } else {
             run
         }
-    }
-
-    /// What makes a second start of this function the same start.
-    pub(crate) fn keys(
-        &self,
-        loaded: &Loaded,
-        event: &Event,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Vec<(Uuid, Timestamp)> {
-        let until = now.plus(limits::IDEMPOTENCY_WINDOW);
-        let mut keys = Vec::new();
-        // An event without an id of its own is unique anyway; its row in `events` sees to that.
-        if event.has_own_key() || cause.cron.is_some() {
-            keys.push((key_hash("event", &event.key), until));
-        }
-        if let Some(program) = &loaded.idempotency {
-            let body = event.body.to_value();
-            let vars = Vars {
-                event: Some(&body),
-                incoming: None,
-                now: Some(now.as_millis()),
-                ..Vars::default()
-            };
-            if let Ok(Some(key)) = program.key(&vars) {
-                keys.push((key_hash("function", &key), until));
-            }
-        }
-        keys
     }
 
     fn cancel_waits(
@@ -225,12 +201,46 @@ impl Engine {
     }
 }
 
+/// What makes a second start of this function the same start; and the value of its idempotency expression as people see it.
+pub(crate) fn keys(
+    loaded: &Loaded,
+    event: &Event,
+    cause: &Cause,
+    now: Timestamp,
+) -> (Vec<(Uuid, Timestamp)>, Option<String>) {
+    let until = now.plus(limits::IDEMPOTENCY_WINDOW);
+    let mut keys = Vec::new();
+    // An event without an id of its own is unique anyway; its row in `events` sees to that.
+    if event.has_own_key() || cause.cron.is_some() {
+        keys.push((key_hash("event", &event.key), until));
+    }
+    let Some(program) = &loaded.idempotency else {
+        return (keys, None);
+    };
+    let body = event.body.to_value();
+    let vars = Vars {
+        event: Some(&body),
+        incoming: None,
+        now: Some(now.as_millis()),
+        ..Vars::default()
+    };
+    let Ok(Some(key)) = program.key(&vars) else {
+        return (keys, None);
+    };
+    keys.push((key_hash("function", &key), until));
+    // Texts of Postgres hold no zero byte.
+    let mut shown = key.replace('\0', "\u{fffd}");
+    shown.truncate(shown.floor_char_boundary(limits::SHOWN_KEY_BYTES));
+    (keys, Some(shown))
+}
+
 /// The record of a run that is never executed. It takes no key, so that a later start by the same key is no second one.
 fn skipped(run: NewRun, reason: SkipReason) -> NewRun {
     NewRun {
         status: RunStatus::Skipped,
         skip_reason: Some(reason),
         keys: Vec::new(),
+        idempotency_key: None,
         work: Vec::new(),
         waits: Vec::new(),
         ..run

@@ -234,6 +234,7 @@ impl Runs<'_> {
             };
             let ending = Ending::Cancelled {
                 reason: "it was cancelled by request".to_owned(),
+                by: Some(actor.author()),
             };
             let recorded = engine
                 .record(actor.env, &cell, record, |_, _| Decision {

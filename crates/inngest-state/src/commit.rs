@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use inngest_core::{
+    access::Author,
     event::Event,
     ids::{AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId, WorkId},
     job::Work,
@@ -92,6 +93,8 @@ pub struct RunChange {
     pub started_at: Option<Timestamp>,
     /// Set when the run ends: its waits and work go with it.
     pub ended: Option<(Timestamp, Json)>,
+    /// Who has it ended, if somebody does.
+    pub cancelled_by: Option<Author>,
 }
 
 /// A step that was reported or has ended; the first end counts.
@@ -217,6 +220,10 @@ pub struct NewRun {
     pub rerun: Option<RerunFrom>,
     /// The replay that starts it.
     pub replay: Option<BulkId>,
+    /// See `Run::started_by`.
+    pub started_by: Option<Author>,
+    /// See `Run::idempotency_key`.
+    pub idempotency_key: Option<String>,
     /// Who waits for it.
     pub correlation: Option<String>,
     /// Where in a trace it was scheduled.

@@ -1,6 +1,7 @@
 //! Between rows and domain types.
 
 use inngest_core::{
+    access::Author,
     app::{App, Function},
     event::Event,
     ids::{
@@ -185,12 +186,15 @@ impl TryFrom<run::Model> for Run {
             original: row.original_id.map(|id| RunId::from_raw(ulid_of(id))),
             rerun: rerun_of(row.id, row.rerun_step.as_deref(), row.rerun_input)?,
             replay: row.replay_id.map(|id| BulkId::from_raw(ulid_of(id))),
+            started_by: row.started_by.as_deref().and_then(Author::from_text),
+            idempotency_key: row.idempotency_key,
             correlation: row.correlation,
             queued_at: time(row.queued_at),
             started_at: row.started_at.map(time),
             ended: row.ended_at.map(|at| Ended {
                 at: time(at),
                 output,
+                cancelled_by: row.cancelled_by.as_deref().and_then(Author::from_text),
             }),
         })
     }

@@ -108,6 +108,8 @@ pub(crate) fn new_run(number: u64) -> NewRun {
         original: None,
         rerun: None,
         replay: None,
+        started_by: None,
+        idempotency_key: None,
         correlation: None,
         trace: None,
         rank: 0,
@@ -158,6 +160,7 @@ pub(crate) fn change(number: u64, expected: u64) -> RunChange {
         force_plan: false,
         started_at: Some(NOW),
         ended: None,
+        cancelled_by: None,
     }
 }
 

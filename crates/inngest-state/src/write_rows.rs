@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use inngest_core::{
+    access::Author,
     ids::{EventId, RunId, StepId, WaitId, WorkId},
     wait::Wait,
 };
@@ -120,13 +121,15 @@ pub(crate) async fn change_runs(
                         .as_ref()
                         .map(|(_, output)| output.as_bytes().to_vec()),
                 ),
+                run.cancelled_by.as_ref().map(Author::to_text).into(),
             ]
         })
         .collect();
-    let columns = "id, status, request_version, force_plan, started_at, ended_at, output";
+    let columns =
+        "id, status, request_version, force_plan, started_at, ended_at, output, cancelled_by";
     let body = "UPDATE runs SET revision = runs.revision + 1, status = v.status, request_version = v.request_version, \
                 force_plan = v.force_plan, started_at = COALESCE(runs.started_at, v.started_at), ended_at = v.ended_at, \
-                output = v.output FROM v WHERE runs.id = v.id";
+                output = v.output, cancelled_by = v.cancelled_by FROM v WHERE runs.id = v.id";
     with_rows(tx, columns, body, rows)
         .await
         .map_err(Error::on("runs"))
@@ -282,12 +285,14 @@ pub(crate) async fn store_runs(
                 ),
                 run.trace.map(|trace| trace.to_string()).into(),
                 run.replay.map(|id| uuid_of(id.raw())).into(),
+                run.started_by.as_ref().map(Author::to_text).into(),
+                run.idempotency_key.clone().into(),
             ]
         })
         .collect();
     let head = "runs (id, org_id, env_id, app_id, function_id, function_version, status, skip_reason, event_id, event_name, more_events, \
                 cron, original_id, correlation, rank, revision, request_version, force_plan, queued_at, ended_at, rerun_step, rerun_input, trace, \
-                replay_id)";
+                replay_id, started_by, idempotency_key)";
     insert_rows(tx, head, "", rows)
         .await
         .map_err(Error::on("runs"))

@@ -5,6 +5,7 @@
 //! a second one relies on the first to notice, by the growth of the stack, that it was answered from an older state.
 
 use crate::{
+    access::Author,
     ids::{StepId, WorkId},
     json::Json,
     op::{FetchRequest, OpTiming, StepError},
@@ -163,6 +164,8 @@ pub enum Ending {
     Cancelled {
         /// Who or what, in a sentence.
         reason: String,
+        /// Who asked for it, if somebody did.
+        by: Option<Author>,
     },
 }
 

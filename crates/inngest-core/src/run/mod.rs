@@ -14,6 +14,7 @@ pub mod trace;
 pub mod waiting;
 
 use crate::{
+    access::Author,
     event::FUNCTION_INVOKED,
     ids::{AppId, BulkId, EventId, FunctionId, RunId, StepId},
     json::Json,
@@ -54,6 +55,11 @@ pub struct Run {
     pub rerun: Option<RerunFrom>,
     /// The replay that started it.
     pub replay: Option<BulkId>,
+    /// Who asked for it through an API: for an invocation, a rerun or a replay; none for others, and for those stored before this was kept.
+    pub started_by: Option<Author>,
+    /// The value of its function's idempotency expression that guards it, cut to [`crate::limits::SHOWN_KEY_BYTES`]; none when the function has
+    /// none, for runs that nothing guards (skipped ones and repetitions), and for those stored before this was kept.
+    pub idempotency_key: Option<String>,
     /// Who waits for its result: `<run id>.<step id>`.
     pub correlation: Option<String>,
     /// When it was scheduled.
@@ -130,6 +136,8 @@ pub struct Ended {
     pub at: Timestamp,
     /// The return value of a completed run, the error object of a failed one, the reason of a cancelled one.
     pub output: Json,
+    /// Who cancelled it; none when nobody did, and for runs that ended before this was kept.
+    pub cancelled_by: Option<Author>,
 }
 
 /// A step of a run, as people see it.

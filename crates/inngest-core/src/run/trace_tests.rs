@@ -33,12 +33,15 @@ fn run(status: RunStatus, started: Option<i64>, ended: Option<i64>) -> Run {
         original: None,
         rerun: None,
         replay: None,
+        started_by: None,
+        idempotency_key: None,
         correlation: None,
         queued_at: at(0),
         started_at: started.map(at),
         ended: ended.map(|ended| Ended {
             at: at(ended),
             output: json(r#"{"name":"Error","message":"no"}"#),
+            cancelled_by: None,
         }),
         revision: 1,
     }

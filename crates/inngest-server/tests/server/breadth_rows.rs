@@ -114,6 +114,8 @@ fn run(number: u64, id: RunId, event: &Event) -> NewRun {
         original: None,
         rerun: None,
         replay: None,
+        started_by: None,
+        idempotency_key: None,
         correlation: None,
         trace: None,
         rank: 0,
@@ -239,6 +241,7 @@ async fn store_runs(server: &Server, number: u64) {
         force_plan: false,
         started_at: Some(at(1)),
         ended: Some((at(9), json_of(&reason))),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(cancelled),

@@ -68,6 +68,7 @@ async fn end(server: &Server, run: RunId, status: RunStatus, number: u64) {
         force_plan: false,
         started_at: Some(at(5)),
         ended: Some((at(5 + 10 * number), Json::null())),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(change),

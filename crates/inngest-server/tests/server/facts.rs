@@ -167,6 +167,7 @@ async fn errors_tell_who_made_them_and_whether_another_attempt_was_allowed() {
         force_plan: false,
         started_at: Some(at(1)),
         ended: Some((at(40), json_of("{\"name\":\"Error\",\"message\":\"no\"}"))),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(end),
@@ -274,6 +275,8 @@ fn started(
         original: None,
         rerun: None,
         replay: None,
+        started_by: None,
+        idempotency_key: None,
         correlation: None,
         trace: None,
         rank: 0,
@@ -367,5 +370,30 @@ async fn attempts_tell_what_answered() {
             ("ATTEMPT", Some(2), Some(206)),
             ("REQUEST", Some(0), Some(500)),
         ]
+    );
+}
+
+#[tokio::test]
+async fn runs_tell_what_guards_them_and_who_asked_for_them_or_cancelled_them() {
+    let server = Server::dev().await;
+    let mut body = registration();
+    body["functions"][0]["idempotency"] = json!("event.data.n");
+    let answer = server.post("/fn/register", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let (_, run) = server.start_run().await;
+    let facts = "run { idempotencyKey trigger { actor { kind subject } } cancel { reason actor { kind subject } } }";
+    let cancel =
+        format!("mutation ($id: ID!) {{ cancelRun(input: {{runId: $id}}) {{ {facts} }} }}");
+    let somebody = json!({"kind": "ANONYMOUS", "subject": null});
+    let shown = server.query(&cancel, json!({"id": run})).await;
+    assert_eq!(
+        shown["cancelRun"]["run"],
+        json!({"idempotencyKey": "1", "trigger": {"actor": null}, "cancel": {"reason": "MANUAL", "actor": somebody}})
+    );
+    let rerun = format!("mutation ($id: ID!) {{ rerunRun(input: {{runId: $id}}) {{ {facts} }} }}");
+    let shown = server.query(&rerun, json!({"id": run})).await;
+    assert_eq!(
+        shown["rerunRun"]["run"],
+        json!({"idempotencyKey": null, "trigger": {"actor": somebody}, "cancel": null})
     );
 }

@@ -34,6 +34,7 @@ async fn begin(server: &Server, run: &str) {
         force_plan: false,
         started_at: Some(Timestamp::from_millis(1)),
         ended: None,
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(change),

@@ -329,6 +329,7 @@ async fn change(server: &Server, run: &str, started: i64, ended: Option<i64>) {
         force_plan: false,
         started_at: Some(at(started)),
         ended: ended.map(|ended| (at(ended), Json::parse(b"{\"message\":\"no\"}").unwrap())),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(change),

@@ -292,6 +292,7 @@ async fn after_one_run() -> (Server, [(&'static str, String); 4]) {
         force_plan: false,
         started_at: Some(at(1)),
         ended: Some((at(4), Json::parse(br#"{"ok":true}"#).unwrap())),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(end),

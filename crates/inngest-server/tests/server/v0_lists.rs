@@ -54,6 +54,7 @@ async fn end(server: &Server, run: &str, status: RunStatus, output: &str, times:
         force_plan: false,
         started_at: Some(at(times.0)),
         ended: Some((at(times.1), Json::parse(output.as_bytes()).unwrap())),
+        cancelled_by: None,
     };
     let commit = Commit {
         run: Some(change),

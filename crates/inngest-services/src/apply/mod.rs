@@ -5,6 +5,7 @@ mod waits;
 use std::collections::HashMap;
 
 use inngest_core::{
+    access::Author,
     event::Event,
     ids::{EventId, StepId, WaitId, WorkId},
     job::{Arrival, JobKind, Work},
@@ -71,6 +72,7 @@ impl Engine {
             },
             steps: HashMap::new(),
             ended: None,
+            cancelled_by: None,
         };
         draft.run.revision += 1;
         if draft.run.started_at.is_none() && basis.work.is_some_and(|work| work.kind.calls_app()) {
@@ -92,6 +94,7 @@ struct Draft<'a> {
     commit: Commit,
     steps: HashMap<StepId, StepChange>,
     ended: Option<(RunStatus, Json)>,
+    cancelled_by: Option<Author>,
 }
 
 impl Draft<'_> {
@@ -399,7 +402,7 @@ impl Draft<'_> {
             Ending::Failed { reason, error } => {
                 (RunStatus::Failed, memo::run_error_object(error, reason))
             }
-            Ending::Cancelled { reason } => (
+            Ending::Cancelled { reason, .. } => (
                 RunStatus::Cancelled,
                 Json::object([("reason", &Json::string(reason))]),
             ),
@@ -443,6 +446,9 @@ impl Draft<'_> {
                 );
                 self.commit.events.push(new);
             }
+        }
+        if let Ending::Cancelled { by, .. } = ending {
+            self.cancelled_by = by;
         }
         self.close_steps();
         self.ended = Some((status, output));
@@ -530,6 +536,7 @@ impl Draft<'_> {
             ended: ended
                 .as_ref()
                 .map(|(_, output)| (self.basis.now, output.clone())),
+            cancelled_by: self.cancelled_by,
         });
         if !self.commit.events.is_empty() {
             self.commit.functions_version = Some((self.run.env, self.basis.registry.version));

@@ -73,7 +73,7 @@ impl Engine {
         let (page, goes_on) = runs.read(&request).await?;
         let mut cancelling = Vec::with_capacity(page.len());
         for run in &page {
-            let one = self.cancel_one(work.env, operation.id, run);
+            let one = self.cancel_one(work.env, operation, run);
             cancelling.push(async { Ok((run.id, one.await?)) });
         }
         // Those that were begun are finished, also when one fails.
@@ -140,17 +140,27 @@ impl Engine {
         }
     }
 
-    async fn cancel_one(&self, env: EnvId, id: BulkId, run: &Run) -> Result<Outcome, Error> {
-        match self.try_cancel_one(env, id, run).await {
+    async fn cancel_one(
+        &self,
+        env: EnvId,
+        operation: &BulkOperation,
+        run: &Run,
+    ) -> Result<Outcome, Error> {
+        match self.try_cancel_one(env, operation, run).await {
             Err(error) if error.kind() == Kind::Internal => {
-                tracing::warn!(run.id = %run.id, bulk.id = %id, error = %error, "a run could not be cancelled");
+                tracing::warn!(run.id = %run.id, bulk.id = %operation.id, error = %error, "a run could not be cancelled");
                 Ok(Outcome::Failed)
             }
             outcome => outcome,
         }
     }
 
-    async fn try_cancel_one(&self, env: EnvId, id: BulkId, run: &Run) -> Result<Outcome, Error> {
+    async fn try_cancel_one(
+        &self,
+        env: EnvId,
+        operation: &BulkOperation,
+        run: &Run,
+    ) -> Result<Outcome, Error> {
         let Some(loaded) = self.registries.function(env, run.function).await? else {
             return Ok(Outcome::Failed);
         };
@@ -167,10 +177,11 @@ impl Engine {
         };
         let step = BulkStep {
             succeeded: 1,
-            ..BulkStep::new(env, id)
+            ..BulkStep::new(env, operation.id)
         };
         let ending = Ending::Cancelled {
-            reason: reason_of(id),
+            reason: reason_of(operation.id),
+            by: Some(operation.by.clone()),
         };
         let decide = |_: &_, _| Decision {
             effects: vec![Effect::Finish(ending.clone())],

@@ -154,6 +154,7 @@ impl Engine {
                 original: Some(old.original.unwrap_or(old.id)),
                 cron: old.cron.clone(),
                 replay: Some(operation.id),
+                by: Some(operation.by.clone()),
                 ..Cause::default()
             };
             let draft = self.draft_run(work.org, work.env, loaded, first, cause, now);

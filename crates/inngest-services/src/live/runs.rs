@@ -378,6 +378,8 @@ mod tests {
             original: None,
             rerun: None,
             replay: None,
+            started_by: None,
+            idempotency_key: None,
             correlation: None,
             queued_at: NOW,
             started_at: None,

@@ -11,6 +11,7 @@ mod costs;
 mod cron;
 mod dispatches;
 mod doing;
+mod facts;
 mod figures;
 mod hostile;
 mod large;

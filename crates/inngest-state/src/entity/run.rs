@@ -33,6 +33,9 @@ pub struct Model {
     pub rerun_input: Option<Vec<u8>>,
     pub trace: Option<String>,
     pub replay_id: Option<Uuid>,
+    pub started_by: Option<String>,
+    pub cancelled_by: Option<String>,
+    pub idempotency_key: Option<String>,
 }
 
 /// No relations: rows are joined by the services that need them.

@@ -146,6 +146,8 @@ mod tests {
             original: None,
             rerun: None,
             replay: None,
+            started_by: None,
+            idempotency_key: None,
             correlation: None,
             queued_at: Timestamp::default(),
             started_at: None,
@@ -186,6 +188,7 @@ mod tests {
             run.ended = Some(Ended {
                 at: Timestamp::default(),
                 output: Json::parse(output.as_bytes()).unwrap(),
+                cancelled_by: None,
             });
             assert_eq!(run_output(&run).as_deref(), expected, "{output}");
         }

@@ -43,12 +43,15 @@ fn run(status: RunStatus) -> Run {
         original: None,
         rerun: None,
         replay: None,
+        started_by: None,
+        idempotency_key: None,
         correlation: None,
         queued_at: at(0),
         started_at: (status != RunStatus::Queued).then(|| at(1)),
         ended: status.is_ended().then(|| Ended {
             at: at(100),
             output: json(output),
+            cancelled_by: None,
         }),
         revision: 1,
     }

@@ -261,7 +261,7 @@ impl RunObject {
             .ended
             .as_ref()
             .filter(|_| cancelled)
-            .and_then(|ended| RunCancel::of(ended.at, &ended.output))
+            .and_then(RunCancel::of)
     }
 
     /// Attempt number of the function body, counted from 0.
@@ -401,6 +401,12 @@ impl RunObject {
             |length| RunPage::nested(Length::Known(length)),
             RunObject,
         )
+    }
+
+    /// Value of the idempotency expression of its function that guards it, cut to 256 bytes; null when the function has none, for skipped
+    /// runs and repetitions, which nothing guards, and for runs of before this was kept.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
     }
 
     /// The run it repeats.

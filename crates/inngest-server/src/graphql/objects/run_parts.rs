@@ -8,9 +8,7 @@ use inngest_core::{
     bulk::BULK_CANCELLATION,
     event::Event,
     ids::{BulkId, EventId},
-    json::Json,
-    run::{Run, RunStatus, SkipReason, StepRecord, TriggerKind},
-    time::Timestamp,
+    run::{Ended, Run, RunStatus, SkipReason, StepRecord, TriggerKind},
 };
 use inngest_services::{Activity, Reason, RunTotals};
 
@@ -20,6 +18,7 @@ use crate::graphql::{
         bulk::{self, CancellationObject},
         event::EventObject,
         failure::cancel_reason,
+        pause::ActorObject,
         step::{StepStatusEnum, status_of},
     },
     scalars::{DateTime, Long},
@@ -101,6 +100,8 @@ pub(crate) struct RunTrigger {
     event_name: Option<String>,
     /// Cron text for schedules.
     cron: Option<String>,
+    /// Who asked for it, for invocations, reruns and replays through an API; null for runs of before this was kept.
+    actor: Option<ActorObject>,
 }
 
 impl RunTrigger {
@@ -111,6 +112,7 @@ impl RunTrigger {
             kind: run.trigger_kind().into(),
             event_name: run.cron.is_none().then(|| run.event_name.clone()),
             cron: run.cron.clone(),
+            actor: run.started_by.as_ref().map(ActorObject::of),
         }
     }
 }
@@ -171,6 +173,8 @@ pub(crate) struct RunCancel {
     reason: CancelReason,
     /// When.
     at: DateTime,
+    /// Who asked for it; null when nobody did, and for runs that ended before this was kept.
+    actor: Option<ActorObject>,
     #[graphql(skip)]
     by: Option<EventId>,
     #[graphql(skip)]
@@ -210,8 +214,8 @@ pub(crate) enum CancelReason {
 
 impl RunCancel {
     /// Read from the sentence that the run ended with; none when the sentence is not one of those known.
-    pub(crate) fn of(at: Timestamp, output: &Json) -> Option<Self> {
-        let sentence = cancel_reason(output)?;
+    pub(crate) fn of(ended: &Ended) -> Option<Self> {
+        let sentence = cancel_reason(&ended.output)?;
         let by = sentence
             .strip_prefix("event ")
             .and_then(|rest| rest.split(' ').next())
@@ -233,7 +237,8 @@ impl RunCancel {
         };
         Some(Self {
             reason,
-            at: DateTime(at),
+            at: DateTime(ended.at),
+            actor: ended.cancelled_by.as_ref().map(ActorObject::of),
             by,
             with,
         })
@@ -328,6 +333,8 @@ impl StepStatusCounts {
 
 #[cfg(test)]
 mod tests {
+    use inngest_core::{json::Json, time::Timestamp};
+
     use super::*;
 
     #[test]
@@ -367,7 +374,11 @@ mod tests {
             ("something else".to_owned(), None, None),
         ] {
             let output = Json::object([("reason", &Json::string(&sentence))]);
-            let read = RunCancel::of(Timestamp::default(), &output);
+            let read = RunCancel::of(&Ended {
+                at: Timestamp::default(),
+                output,
+                cancelled_by: None,
+            });
             assert_eq!(
                 read.as_ref().map(|cancel| cancel.reason),
                 reason,
