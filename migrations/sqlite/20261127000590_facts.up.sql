@@ -5,3 +5,6 @@ ALTER TABLE failed_attempts ADD COLUMN response BLOB;
 ALTER TABLE runs ADD COLUMN started_by text;
 ALTER TABLE runs ADD COLUMN cancelled_by text;
 ALTER TABLE runs ADD COLUMN idempotency_key text;
+-- Through which door an event came, and who sent it where that was an API.
+ALTER TABLE events ADD COLUMN door smallint;
+ALTER TABLE events ADD COLUMN sent_by text;

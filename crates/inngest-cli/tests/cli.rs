@@ -321,7 +321,7 @@ fn retention_says_what_it_would_delete_and_deletes_it() {
     );
     let sql = "INSERT INTO organizations VALUES (zeroblob(16), 'o', 1); \
                INSERT INTO environments (id, org_id, slug, created_at) VALUES (zeroblob(16), zeroblob(16), 'main', 1); \
-               INSERT INTO events VALUES (x'00000000000000000000000000000001', zeroblob(16), zeroblob(16), 'a', 'k', 0, 0, 1, 1, x'7b7d')";
+               INSERT INTO events (id, org_id, env_id, name, key, internal, late, ts, received_at, body) VALUES (x'00000000000000000000000000000001', zeroblob(16), zeroblob(16), 'a', 'k', 0, 0, 1, 1, x'7b7d')";
     let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.close()";
     let file = dir.path().join(".inngest/main.db");
     let filled = Command::new("python3")

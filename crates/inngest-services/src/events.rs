@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use inngest_core::{
     access::{Actor, Scope},
-    event::Event,
+    event::{Door, Event},
     ids::{EventId, FunctionId, RunId},
     json::Json,
     limits,
@@ -31,6 +31,7 @@ impl Events<'_> {
     /// sending again with the same ids is safe.
     pub async fn ingest(&self, actor: &Actor, events: Vec<Event>) -> Result<Vec<EventId>, Error> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let events = come_by(&Door::Ingest, events);
         let span = debug_span!("ingest", events = count);
         self.take(actor, events).instrument(span).await
     }
@@ -81,6 +82,7 @@ impl Events<'_> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
+        let events = come_by(&Door::Api(actor.author()), events);
         let engine = self.0;
         if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return engine
@@ -157,6 +159,10 @@ impl Events<'_> {
         if let Some(result) = engine.find_answer(actor, key.as_ref()).await? {
             return read_id(&result);
         }
+        let event = Event {
+            door: Some(Door::Api(actor.author())),
+            ..event
+        };
         let now = engine.clock.now();
         for _ in 0..TRIES {
             let registry = engine.registries.get(actor.env).await?;
@@ -239,6 +245,15 @@ enum Stored {
     Outdated,
     /// The request was made before.
     Requested(Option<Json>),
+}
+
+/// Events with the door through which they came.
+fn come_by(door: &Door, events: Vec<Event>) -> Vec<Event> {
+    let come = |event| Event {
+        door: Some(door.clone()),
+        ..event
+    };
+    events.into_iter().map(come).collect()
 }
 
 fn ids_body(ids: &[EventId]) -> Json {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use inngest_core::{
     access::{Actor, Scope},
     app::Function,
-    event::Event,
+    event::{Door, Event},
     ids::{EventId, RunId, StepId},
     json::Json,
     limits,
@@ -158,7 +158,7 @@ impl Engine {
                 check_input(from)?;
                 kept = self.kept_results(actor, &old, &from.step).await?;
             }
-            Beginning::Data(data) => *first = self.edited(first, data)?,
+            Beginning::Data(data) => *first = self.edited(actor, first, data)?,
         }
         Ok(Basis {
             old,
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// A twin of an event with other data. It counts as accepted when the event was, so that no wait of today finds it.
-    fn edited(&self, event: &Event, data: &Json) -> Result<Event, Error> {
+    fn edited(&self, actor: &Actor, event: &Event, data: &Json) -> Result<Event, Error> {
         if !data.is_object() {
             return Err(Error::Invalid {
                 code: "event_data_invalid",
@@ -217,6 +217,7 @@ impl Engine {
             id,
             key: id.to_string(),
             body,
+            door: Some(Door::Api(actor.author())),
             ..event.clone()
         })
     }

@@ -300,14 +300,14 @@ impl Plan {
     fn runs(&self, from: u64, to: u64) -> [(&'static str, String); 6] {
         let numbers = self.numbers(from, to);
         let tomorrow = self.now.plus(Duration::from_secs(86_400)).as_millis();
-        let events = "INSERT INTO events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
+        let events = "INSERT INTO events (id, org_id, env_id, name, key, internal, late, ts, received_at, body, door)";
         [
             (
                 "events",
                 format!(
                     "{numbers} {events} SELECT event, org, env, 'fill/e' || f, 'order-' || n, false, false, t, t, convert_to( \
                         '{{\"data\":{{\"customer\":\"c' || h % 5000 || '\",\"n\":' || n || ',\"note\":\"' || repeat('x', (h % 200)::int) || '\",\"total\":' || h % 10000 || \
-                        '}},\"id\":\"order-' || n || '\",\"name\":\"fill/e' || f || '\",\"ts\":' || t || '}}', 'UTF8') FROM made"
+                        '}},\"id\":\"order-' || n || '\",\"name\":\"fill/e' || f || '\",\"ts\":' || t || '}}', 'UTF8'), 1 FROM made"
                 ),
             ),
             (
@@ -315,7 +315,7 @@ impl Plan {
                 format!(
                     "{numbers} {events} SELECT {}, org, env, '{FUNCTION_FINISHED}', 'end-' || n, true, false, t, t + took, convert_to( \
                         '{{\"data\":{{\"function_id\":\"' || function || '\",\"result\":{{\"ok\":true}},\"run_id\":\"' || run || '\"}},\"id\":\"end-' || n || \
-                        '\",\"name\":\"{FUNCTION_FINISHED}\",\"ts\":' || t || '}}', 'UTF8') FROM made WHERE status IN (3, 4, 5)",
+                        '\",\"name\":\"{FUNCTION_FINISHED}\",\"ts\":' || t || '}}', 'UTF8'), NULL::smallint FROM made WHERE status IN (3, 4, 5)",
                     id('f')
                 ),
             ),

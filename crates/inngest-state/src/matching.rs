@@ -31,7 +31,7 @@ use crate::{
     Error,
     commit::{Commit, NewEvent},
     entity::{event, wait},
-    rows::{event_of, first_id},
+    rows::{EVENT_COLUMNS, event_of, first_id},
     sql::{select_in, select_tuples},
     write::get,
 };
@@ -250,9 +250,11 @@ pub(crate) async fn look_back(
             .min()
             .unwrap_or(Timestamp::MAX);
         // Ids begin with the time of acceptance; events for which that does not hold have an index of their own.
-        let sql = "SELECT * FROM (SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND NOT late \
-                   UNION ALL SELECT * FROM events WHERE env_id = $1 AND name = $2 AND received_at >= $4 AND late) AS found \
-                   WHERE received_at >= $4 ORDER BY received_at, id LIMIT $5";
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM (SELECT * FROM events WHERE env_id = $1 AND name = $2 AND id >= $3 AND NOT late \
+             UNION ALL SELECT * FROM events WHERE env_id = $1 AND name = $2 AND received_at >= $4 AND late) AS found \
+             WHERE received_at >= $4 ORDER BY received_at, id LIMIT $5"
+        );
         let floor = first_id(since.minus(LATE));
         let values = [
             env.into(),

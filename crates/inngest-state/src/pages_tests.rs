@@ -1,6 +1,8 @@
 //! Pages in both directions, cursors, and what each part of a filter chooses.
 
 use inngest_core::{
+    access::Author,
+    event::{Door, SourceKind},
     ids::DEFAULT_ENV,
     page::{Cursor, Direction, Key, Order, PageRequest},
     run::{RunStatus, TriggerKind},
@@ -288,6 +290,19 @@ async fn each_part_of_an_event_filter_chooses_as_it_says() {
         for (number, name) in (2..).zip(names) {
             store.must(send(vec![new_event(number, name, "{}")])).await;
         }
+        let mut others = [
+            new_event(6, "inngest/function.finished", "{}"),
+            new_event(7, "inngest/function.invoked", "{}"),
+            new_event(8, "older", "{}"),
+        ];
+        others[0].event.door = None;
+        others[1].event.door = Some(Door::Api(Author::system()));
+        others[2].event.door = None;
+        store.must(send(others.to_vec())).await;
+        let from = |kinds: &[SourceKind]| EventFilter {
+            sources: Some(kinds.to_vec()),
+            ..all_events()
+        };
         let key = new_event(3, "x", "{}").event.key;
         let named = |names: &[&str]| EventFilter {
             names: Some(names.iter().map(|name| (*name).to_owned()).collect()),
@@ -307,11 +322,15 @@ async fn each_part_of_an_event_filter_chooses_as_it_says() {
             (named(&["shop/*"]), &[1, 2, 3, 4]),
             (named(&["shop/ü*", "other"]), &[3, 5]),
             (named(&["shop/b%*"]), &[]),
-            (named(&["*"]), &[1, 2, 3, 4, 5]),
+            (named(&["*"]), &[1, 2, 3, 4, 5, 6, 7, 8]),
             (named(&[]), &[]),
             (with_runs(true), &[1]),
-            (with_runs(false), &[2, 3, 4, 5]),
+            (with_runs(false), &[2, 3, 4, 5, 6, 7, 8]),
             (keyed, &[3]),
+            (from(&[SourceKind::EventApi]), &[1, 2, 3, 4, 5]),
+            (from(&[SourceKind::System]), &[6]),
+            (from(&[SourceKind::Api, SourceKind::System]), &[6, 7]),
+            (from(&[]), &[]),
         ];
         for (filter, expected) in cases {
             let found = store

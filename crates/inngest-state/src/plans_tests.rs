@@ -9,6 +9,7 @@ use std::{
 };
 
 use inngest_core::{
+    event::SourceKind,
     ids::{AppId, BulkId, DEFAULT_ENV, EnvId, FunctionId, RunId},
     page::{Direction, PageRequest},
     run::{RunStatus, TriggerKind},
@@ -350,6 +351,13 @@ async fn other_lists(store: &Store, log: &Log) -> Vec<String> {
                 "with a key",
                 EventFilter {
                     keys: names(&["order-7"]),
+                    ..EventFilter::default()
+                },
+            ),
+            (
+                "from an API",
+                EventFilter {
+                    sources: Some(vec![SourceKind::Api, SourceKind::System]),
                     ..EventFilter::default()
                 },
             ),

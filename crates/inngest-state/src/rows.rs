@@ -3,7 +3,7 @@
 use inngest_core::{
     access::Author,
     app::{App, Function},
-    event::Event,
+    event::{Door, Event},
     ids::{
         AppId, BulkId, EnvId, EventId, FunctionId, OrgId, RunId, StepId, SyncId, WaitId, WorkId,
     },
@@ -130,8 +130,14 @@ impl TryFrom<function::Model> for Function {
     }
 }
 
+/// The columns of `events`, so that no statement asks for those that a later version adds: what a prepared statement returns may not change.
+pub(crate) const EVENT_COLUMNS: &str =
+    "id, org_id, env_id, name, key, internal, late, ts, received_at, body, door, sent_by";
+
 pub(crate) fn event_of(row: event::Model) -> Event {
+    let author = row.sent_by.as_deref().and_then(Author::from_text);
     Event {
+        door: row.door.and_then(|code| Door::from_code(code, author)),
         id: EventId::from_raw(ulid_of(row.id)),
         key: row.key,
         name: row.name,

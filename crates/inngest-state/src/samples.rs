@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use inngest_core::{
-    event::Event,
+    event::{Door, Event},
     expr::Program,
     ids::{
         AppId, DEFAULT_ENV, DEFAULT_ORG, EnvId, EventId, FunctionId, OrgId, RunId, StepId, WaitId,
@@ -76,6 +76,7 @@ pub(crate) fn event(number: u64, name: &str, data: &str) -> Event {
         body: json(&format!(
             r#"{{"data":{data},"id":"{id}","name":"{name}","ts":1}}"#
         )),
+        door: Some(Door::Ingest),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use inngest_core::{
     access::Author,
+    event::{Door, Event},
     ids::{EventId, RunId, StepId, WaitId, WorkId},
     wait::Wait,
 };
@@ -15,8 +16,8 @@ use crate::{
     commit::{Commit, Committed, NewEvent, NewRun, StepChange},
     details, matching,
     rows::{
-        WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms, response_value, run_uuid,
-        ulid_of, uuid_of, wait_values,
+        EVENT_COLUMNS, WAIT_COLUMNS, bytes, event_uuid, more_events, ms, optional_ms,
+        response_value, run_uuid, ulid_of, uuid_of, wait_values,
     },
     signals,
     sql::{execute_in, insert_returning, insert_rows, select_in, with_rows},
@@ -44,13 +45,13 @@ pub(crate) async fn store_events<'a>(
     // without an answer, which saves its bytes.
     let (doubtful, certain): (Vec<_>, Vec<_>) =
         offered.iter().partition(|(_, event)| event.may_exist);
-    let head = "events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
-    insert_rows(tx, head, KEEP_FIRST, event_rows(certain))
+    let head = format!("events ({EVENT_COLUMNS})");
+    insert_rows(tx, &head, KEEP_FIRST, event_rows(certain))
         .await
         .map_err(Error::on("events"))?;
     let tail = "ON CONFLICT DO NOTHING RETURNING id";
     let mut added: HashSet<EventId> = HashSet::new();
-    for row in insert_returning(tx, head, tail, event_rows(doubtful))
+    for row in insert_returning(tx, &head, tail, event_rows(doubtful))
         .await
         .map_err(Error::on("events"))?
     {
@@ -74,10 +75,15 @@ pub(crate) async fn store_edited_events(
     let edited = good
         .iter()
         .flat_map(|(index, commit)| commit.edited_events.iter().map(|event| (*index, event)));
-    let head = "events (id, org_id, env_id, name, key, internal, late, ts, received_at, body)";
-    insert_rows(tx, head, KEEP_FIRST, event_rows(edited.collect()))
+    let head = format!("events ({EVENT_COLUMNS})");
+    insert_rows(tx, &head, KEEP_FIRST, event_rows(edited.collect()))
         .await
         .map_err(Error::on("events"))
+}
+
+fn sent_by(event: &Event) -> Option<String> {
+    let author = event.door.as_ref().and_then(Door::author);
+    author.map(Author::to_text)
 }
 
 /// In the order of their ids, in which every transaction inserts.
@@ -96,6 +102,8 @@ fn event_rows(mut events: Vec<(usize, &NewEvent)>) -> Vec<Vec<Value>> {
             ms(event.ts),
             ms(event.received_at),
             bytes(&event.body),
+            event.door.as_ref().map(Door::code).into(),
+            sent_by(event).into(),
         ]
     };
     events.into_iter().map(row).collect()

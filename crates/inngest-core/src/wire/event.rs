@@ -314,6 +314,7 @@ impl Draft {
             ts,
             received_at: now,
             body,
+            door: None,
         }
     }
 }

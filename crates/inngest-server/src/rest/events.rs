@@ -148,6 +148,7 @@ async fn list(ask: Ask) -> Result<List<EventBody>, Refusal> {
             with_internal: params.flag("include_internal").unwrap_or(false),
             keys: params.texts("id"),
             has_runs: params.flag("has_runs"),
+            sources: None,
         },
         search: params.get("search").map(str::to_owned),
     };

@@ -3,7 +3,7 @@
 use inngest_core::{
     access::Author,
     bulk::{BulkKind, BulkOperation, BulkProgress, BulkStatus, Selection},
-    event::{Event, FUNCTION_INVOKED},
+    event::{Door, Event, FUNCTION_INVOKED},
     ids::{AppId, BulkId, DEFAULT_ENV, DEFAULT_ORG, EventId, FunctionId, RunId, StepId, WorkId},
     job::{JobKind, Work},
     json::Json,
@@ -84,6 +84,7 @@ fn event(id: EventId, name: &str) -> Event {
         body: json_of(&format!(
             r#"{{"data":{{"n":1}},"id":"{id}","name":"{name}","ts":1}}"#
         )),
+        door: Some(Door::Api(Author::system())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inngest_core::{
-    event::Event,
+    event::{Event, FUNCTION_FINISHED},
     ids::{DEFAULT_ENV, DEFAULT_ORG, EventId, RunId, StepId},
     json::Json,
     run::{CodeId, RunStatus, SdkResponse, StepDetails, StepKind, StepStatus, StepTold},
@@ -395,5 +395,86 @@ async fn runs_tell_what_guards_them_and_who_asked_for_them_or_cancelled_them() {
     assert_eq!(
         shown["rerunRun"]["run"],
         json!({"idempotencyKey": null, "trigger": {"actor": somebody}, "cancel": null})
+    );
+}
+
+#[tokio::test]
+async fn events_tell_where_they_came_from_and_are_listed_by_it() {
+    let server = Server::dev().await;
+    server.register().await;
+    let (ingested, _) = server.start_run().await;
+    let shown = server.query("{ environment { id } }", json!({})).await;
+    let env = &shown["environment"]["id"];
+    let send = "mutation ($env: ID!) { sendEvents(input: {environmentId: $env, events: [{name: \"shop/seen\"}]}) {
+        events { source { kind actor { kind } } } } }";
+    let shown = server.query(send, json!({"env": env})).await;
+    let sent = &shown["sendEvents"]["events"][0];
+    assert_eq!(
+        sent["source"],
+        json!({"kind": "API", "actor": {"kind": "ANONYMOUS"}})
+    );
+    let id = EventId::from_seed(NOW.unsigned_abs(), [7; 10], 1);
+    let finished = Event {
+        id,
+        key: id.to_string(),
+        name: FUNCTION_FINISHED.to_owned(),
+        ts: at(0),
+        received_at: at(0),
+        body: json_of("{}"),
+        door: None,
+    };
+    let older = Event {
+        name: "shop/older".to_owned(),
+        id: EventId::from_seed(NOW.unsigned_abs(), [7; 10], 2),
+        ..finished.clone()
+    };
+    let new = |event| NewEvent {
+        org: DEFAULT_ORG,
+        env: DEFAULT_ENV,
+        event,
+        may_exist: false,
+        runs: Vec::new(),
+    };
+    let commit = Commit {
+        events: vec![new(finished), new(older)],
+        ..Commit::default()
+    };
+    server.services.store().commit(commit).await.unwrap();
+    let query = "query ($kinds: [EventSourceKind!]) { environment { events(first: 9, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, includeInternal: true,
+        sourceKinds: $kinds}) { nodes { eventId name source { kind actor { kind } } } } } }";
+    let sources = async |kinds: Value| -> Vec<(String, Value)> {
+        let mut shown = server.query(query, json!({"kinds": kinds})).await;
+        let nodes = shown["environment"]["events"]["nodes"].take();
+        let mut found: Vec<(String, Value)> = nodes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| {
+                let name = node["name"].as_str().unwrap().to_owned();
+                (name, node["source"]["kind"].clone())
+            })
+            .collect();
+        found.sort_by(|one, two| one.0.cmp(&two.0));
+        found
+    };
+    let told = |name: &str, kind: &str| (name.to_owned(), json!(kind));
+    let (finished, ingested_one, seen) = (
+        told(FUNCTION_FINISHED, "SYSTEM"),
+        told("shop/order.placed", "EVENT_API"),
+        told("shop/seen", "API"),
+    );
+    let older = ("shop/older".to_owned(), Value::Null);
+    assert_eq!(
+        sources(Value::Null).await,
+        [finished.clone(), older, ingested_one.clone(), seen.clone()]
+    );
+    assert_eq!(sources(json!(["EVENT_API"])).await, [ingested_one]);
+    assert_eq!(sources(json!(["SYSTEM", "API"])).await, [finished, seen]);
+    assert_eq!(sources(json!([])).await, []);
+    let one = "query ($id: ID!) { event(id: $id) { source { kind actor { kind } } } }";
+    let shown = server.query(one, json!({"id": ingested})).await;
+    assert_eq!(
+        shown["event"]["source"],
+        json!({"kind": "EVENT_API", "actor": null})
     );
 }

@@ -162,6 +162,7 @@ mod tests {
             ts: Timestamp::default(),
             received_at: Timestamp::default(),
             body: Json::parse(b"{}").unwrap(),
+            door: None,
         };
         for (names, with_internal, name, expected) in [
             (None, false, "shop/paid", true),

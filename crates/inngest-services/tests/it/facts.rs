@@ -2,13 +2,16 @@
 
 use inngest_core::{
     access::{Actor, Author, Role},
+    event::{Door, FUNCTION_FINISHED, SourceKind},
     ids::{DEFAULT_ENV, DEFAULT_ORG, EventId, RunId},
+    json::Json,
+    page::{Direction, MAX_PAGE, PageRequest},
     run::{Run, RunStatus},
     time::Timestamp,
-    wire::event::parse_invoke,
+    wire::event::{parse_events, parse_invoke},
 };
 use inngest_services::{
-    BulkRequest, Rerun,
+    Beginning, BulkRequest, EventFilter, Rerun,
     testing::{App, Fixture, Options},
 };
 use serde_json::{Value, json};
@@ -125,6 +128,51 @@ async fn run_that_was_invoked_through_an_api_tells_by_whom() {
     let runs = fixture.runs().await;
     let child = runs.iter().find(|run| run.correlation.is_some()).unwrap();
     assert_eq!(child.started_by, None);
+}
+
+#[tokio::test]
+async fn event_tells_through_which_door_it_came_and_who_sent_it() {
+    let (fixture, _app) = keyed().await;
+    let services = fixture.services();
+    let door_of = async |id: EventId| {
+        let found = services.events().get(&Actor::dev(), id).await.unwrap();
+        (found.source_kind(), found.door)
+    };
+    let sent = fixture.send("free", json!({})).await;
+    let ingested = (Some(SourceKind::EventApi), Some(Door::Ingest));
+    assert_eq!(door_of(sent).await, ingested);
+    let asked = (Some(SourceKind::Api), Some(Door::Api(ann().author())));
+    let body = json!([{"name": "free"}]).to_string();
+    let events = parse_events(body.as_bytes(), None, None, fixture.now(), services.ids()).unwrap();
+    let posted = services.events().send(&ann(), events, None).await.unwrap();
+    assert_eq!(door_of(posted[0]).await, asked);
+    let invoked = invoke(&fixture, &ann(), "shop-free").await;
+    assert_eq!(door_of(invoked).await, asked);
+    fixture.settle().await;
+    let run = fixture.run_of(sent).await;
+    let edited = Rerun {
+        from: Beginning::Data(Json::empty_object()),
+        ..Rerun::default()
+    };
+    let again = services.runs().rerun(&ann(), run.id, edited, None).await;
+    assert_eq!(door_of(again.unwrap().events[0]).await, asked);
+    fixture.settle().await;
+    let filter = EventFilter {
+        with_internal: true,
+        sources: Some(vec![SourceKind::System]),
+        ..EventFilter::default()
+    };
+    let request = PageRequest::new(MAX_PAGE, None);
+    let (events, dev) = (services.events(), Actor::dev());
+    let listed = events.list(&dev, &filter, Direction::Ascending, &request);
+    let names: Vec<String> = listed
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    assert_eq!(names, [FUNCTION_FINISHED; 4]);
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub struct Model {
     pub ts: i64,
     pub received_at: i64,
     pub body: Vec<u8>,
+    pub door: Option<i16>,
+    pub sent_by: Option<String>,
 }
 
 /// No relations: rows are joined by the services that need them.

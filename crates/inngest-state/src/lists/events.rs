@@ -1,7 +1,7 @@
 //! Lists of events.
 
 use inngest_core::{
-    event::Event,
+    event::{Door, Event, SourceKind},
     ids::EnvId,
     page::{Count, Direction, Key, Order, Page, PageRequest},
     time::Timestamp,
@@ -40,6 +40,8 @@ pub struct EventFilter {
     pub keys: Option<Vec<String>>,
     /// With or without runs that they started.
     pub has_runs: Option<bool>,
+    /// From any of these sources.
+    pub sources: Option<Vec<SourceKind>>,
 }
 
 impl EventFilter {
@@ -54,7 +56,8 @@ impl EventFilter {
     /// The longest list of values in the filter.
     pub fn longest_list(&self) -> usize {
         let length = |list: &Option<Vec<String>>| list.as_ref().map_or(0, Vec::len);
-        length(&self.names).max(length(&self.keys))
+        let sources = self.sources.as_ref().map_or(0, Vec::len);
+        length(&self.names).max(length(&self.keys)).max(sources)
     }
 }
 
@@ -174,6 +177,15 @@ fn conditions(filter: &EventFilter) -> Condition {
     }
     if let Some(list) = &filter.keys {
         all = all.add(Column::Key.is_in(list.iter().map(String::as_str)));
+    }
+    if let Some(list) = &filter.sources {
+        let from = |kind: &SourceKind| match kind {
+            SourceKind::EventApi => Column::Door.eq(Door::INGEST),
+            SourceKind::Api => Column::Door.eq(Door::API),
+            SourceKind::System => Expr::cust("\"events\".\"internal\"").and(Column::Door.is_null()),
+        };
+        let any = list.iter().map(from);
+        all = all.add(any.fold(Condition::any().add(Expr::cust("1 = 0")), Condition::add));
     }
     if let Some(wanted) = filter.has_runs {
         let started = run::Entity::find()

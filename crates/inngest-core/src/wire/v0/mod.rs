@@ -107,6 +107,7 @@ mod tests {
             ts: Timestamp::from_millis(1_700_000_000_001),
             received_at: Timestamp::default(),
             body: Json::parse(body.as_bytes()).unwrap(),
+            door: None,
         }
     }
 

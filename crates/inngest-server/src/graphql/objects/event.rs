@@ -1,8 +1,8 @@
 //! Events.
 
-use async_graphql::{Context, Error, ID, Object};
+use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
 
-use inngest_core::event::Event;
+use inngest_core::event::{Door, Event, SourceKind};
 
 use crate::graphql::{
     asking::asking,
@@ -10,8 +10,8 @@ use crate::graphql::{
     ids::GlobalId,
     loaders::load,
     objects::{
-        dispatch::EventDispatch, environment::EnvironmentObject, run::RunObject,
-        run_parts::RunStatusCounts,
+        dispatch::EventDispatch, environment::EnvironmentObject, pause::ActorObject,
+        run::RunObject, run_parts::RunStatusCounts,
     },
     parents::{EventRunCountOf, EventRunsOf},
     related::{DispatchesOf, StatusesOf, answer},
@@ -87,6 +87,15 @@ impl EventObject {
         self.0.is_internal()
     }
 
+    /// Where it came from; null for events of before this was kept.
+    async fn source(&self) -> Option<EventSource> {
+        let author = self.0.door.as_ref().and_then(Door::author);
+        Some(EventSource {
+            kind: self.0.source_kind()?.into(),
+            actor: author.map(ActorObject::of),
+        })
+    }
+
     /// Environment it belongs to.
     async fn environment(&self, ctx: &Context<'_>) -> EnvironmentObject {
         EnvironmentObject::of(asking(ctx))
@@ -125,4 +134,25 @@ impl EventObject {
         let counts = load(ctx, StatusesOf(self.0.id)).await?.unwrap_or_default();
         Ok(RunStatusCounts::of(&counts))
     }
+}
+
+/// Where an event came from.
+#[derive(SimpleObject)]
+pub(crate) struct EventSource {
+    /// Sort of source.
+    kind: EventSourceKind,
+    /// Who asked, where it came through an API.
+    actor: Option<ActorObject>,
+}
+
+/// Sort of event source.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "SourceKind")]
+pub(crate) enum EventSourceKind {
+    /// The ingest address with an event key. Steps of runs send events there as well, and nothing tells them apart.
+    EventApi,
+    /// This API or the one over REST.
+    Api,
+    /// The server itself, such as schedules and function-finished events.
+    System,
 }

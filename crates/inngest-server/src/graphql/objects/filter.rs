@@ -17,6 +17,7 @@ use crate::graphql::{
     ids::{self, GlobalId, ReplayId},
     listed::{FunctionList, Sought, Total},
     objects::{
+        event::EventSourceKind,
         function::FunctionObject,
         run_parts::{RunActivity, RunStatusEnum, RunTriggerKind},
     },
@@ -210,6 +211,8 @@ pub(crate) struct EventFilter {
     include_internal: Option<bool>,
     /// Only with these producer ids.
     idempotency_keys: Option<Vec<String>>,
+    /// Only from these sources; SYSTEM needs includeInternal. Events of before this was kept have none.
+    source_kinds: Option<Vec<EventSourceKind>>,
     /// Only with or only without runs that they started.
     has_runs: Option<bool>,
     /// Condition over event, for example event.data.amount > 10.
@@ -225,6 +228,9 @@ impl From<EventFilter> for services::EventFilter {
             with_internal: filter.include_internal.unwrap_or(false),
             keys: filter.idempotency_keys,
             has_runs: filter.has_runs,
+            sources: filter
+                .source_kinds
+                .map(|list| list.into_iter().map(Into::into).collect()),
         }
     }
 }
