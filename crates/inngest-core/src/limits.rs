@@ -72,6 +72,10 @@ pub const FUNCTIONS_PER_APP: usize = 2_000;
 pub const VERSIONS_PER_FUNCTION: u32 = 100;
 /// Most names of events that a list of them has.
 pub const EVENT_NAMES_LISTED: u32 = 1_000;
+/// Most names of events that one transaction counts apart in one environment.
+pub const EVENT_NAMES_PER_COMMIT: usize = 100;
+/// Most names of events that are counted apart in one environment on one day, UTC.
+pub const EVENT_NAMES_PER_DAY: usize = 1_000;
 /// How long the same event id starts no second run of a function.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(86_400);
 /// Longest key by which a caller marks a request as the same, in bytes.

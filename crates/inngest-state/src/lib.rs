@@ -82,6 +82,8 @@ mod lists_tests;
 #[cfg(test)]
 mod migrate_tests;
 #[cfg(test)]
+mod names_tests;
+#[cfg(test)]
 mod open_tests;
 #[cfg(test)]
 mod pages_tests;
@@ -148,7 +150,7 @@ pub use pauses::PauseChange;
 pub use pool::{PoolStats, PoolUse};
 pub use requests::NewRequest;
 pub use retention::{Expired, Keeping, Turn};
-pub use rollup::{GroupedBy, LevelSample, Rolled, RollupGroup, RollupQuery};
+pub use rollup::{GroupedBy, LevelSample, NamedPoint, Rolled, RollupGroup, RollupQuery};
 pub use runs::LoadedRun;
 pub use secrets::SealedSecret;
 

@@ -101,6 +101,7 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     migration!("20261126000570_syncs", "20261122000100_engine"),
     migration!("20261127000580_waits", "20261122000100_engine"),
     migration!("20261127000590_facts", "20261122000100_engine"),
+    migration!("20261127000600_event_names", "20261122000100_engine"),
 ];
 
 /// What happens at opening when the schema is behind.

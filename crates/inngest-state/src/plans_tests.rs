@@ -44,7 +44,7 @@ const LARGE: [&str; 7] = [
     "syncs",
 ];
 
-type Log = Arc<Mutex<Vec<Statement>>>;
+pub(crate) type Log = Arc<Mutex<Vec<Statement>>>;
 
 /// A filled database, read through a connection that notes its statements.
 async fn filled(database: &TestDatabase) -> (Store, Log) {
@@ -62,8 +62,14 @@ async fn filled(database: &TestDatabase) -> (Store, Log) {
     };
     store.fill(filling, |_| {}).await.unwrap();
     fill_syncs(&store).await;
-    let Place::Postgres(url) = &database.settings().place else {
-        panic!("only Postgres is filled");
+    noted(database, store).await
+}
+
+/// The store, read through a connection that notes its statements.
+pub(crate) async fn noted(database: &TestDatabase, store: Store) -> (Store, Log) {
+    let settings = database.settings();
+    let Place::Postgres(url) = &settings.place else {
+        panic!("only Postgres tells its plans");
     };
     // Tables of this size are read from end to end because that is quicker. What counts is how they are read when it is not.
     let options = pool::postgres(url, 1, settings.timeout, Use::ByKey);
@@ -75,7 +81,7 @@ async fn filled(database: &TestDatabase) -> (Store, Log) {
 }
 
 /// What is wrong with the plans of the statements since the last look.
-async fn complaints(store: &Store, log: &Log, what: &str, most: u64) -> Vec<String> {
+pub(crate) async fn complaints(store: &Store, log: &Log, what: &str, most: u64) -> Vec<String> {
     let statements = std::mem::take(&mut *log.lock().unwrap());
     assert!(!statements.is_empty(), "{what} asks nothing");
     let mut complaints = Vec::new();

@@ -65,7 +65,7 @@ async fn both_dialects_have_the_same_tables_columns_and_indexes() {
     let sqlite = TestDatabase::sqlite().await;
     let sqlite = sqlite.open().await;
     let expected = (schema(&sqlite).await, indexes(&sqlite).await);
-    assert_eq!(expected.0.len(), 23);
+    assert_eq!(expected.0.len(), 24);
     let Some(postgres) = TestDatabase::postgres().await else {
         return;
     };

@@ -4,6 +4,7 @@
 //! same, so whoever commits notes the figures of its own commit and nobody else's.
 
 mod codec;
+mod names;
 mod sketch;
 mod width;
 
@@ -18,6 +19,7 @@ use crate::{
     time::Timestamp,
 };
 
+pub use names::NameCounts;
 pub use sketch::{RELATIVE_ERROR, Sketch};
 pub use width::{BadSpan, MOST_POINTS, Span, Width};
 

@@ -364,17 +364,18 @@ impl Changes {
         let mut rows = Vec::new();
         for (env, changes) in self.0 {
             let changes: Vec<Change> = changes.into_values().collect();
-            let mut measures = figures.of(env);
+            let (mut measures, mut names) = (figures.of(env), figures.names_of(env));
             for chunk in changes.chunks(ROW_ENTRIES) {
-                let measures = measures.take();
                 rows.push(vec![
                     env.raw().into(),
                     entries::encode(chunk).into(),
-                    measures.into(),
+                    measures.take().into(),
+                    names.take().into(),
                 ]);
             }
         }
-        insert_rows(tx, "change_log (env_id, changes, measures)", "", rows)
+        let head = "change_log (env_id, changes, measures, event_names)";
+        insert_rows(tx, head, "", rows)
             .await
             .map_err(Error::on(LOG))
     }

@@ -1,10 +1,15 @@
 //! Whether the figures are those of the rows. For tests, which ask after everything they do.
 
-use inngest_core::rollup::{Counter, Measures, Width};
+use std::collections::{BTreeMap, BTreeSet};
+
+use inngest_core::{
+    limits,
+    rollup::{Counter, Measures, NameCounts, Width},
+};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use uuid::Uuid;
 
-use super::{counter_column, store::TABLE};
+use super::{counter_column, names::NAMES, store::TABLE};
 use crate::{Error, Store, change_log::LOG, write::get};
 
 /// What is counted, with the query that counts it in the rows. A run that repeats another from a step begins with copies of its steps, which
@@ -61,7 +66,70 @@ impl Store {
                 ));
             }
         }
+        wrong.extend(self.wrong_names().await?);
         Ok(wrong)
+    }
+
+    /// Where events by name are not those of the rows: never more, and as many where all names have room.
+    async fn wrong_names(&self) -> Result<Vec<String>, Error> {
+        let sent = COUNTED.iter().find(|(it, _)| *it == Counter::Events);
+        let sent = sent.map_or("", |(_, from)| from);
+        let rows = format!("SELECT env_id, name, count(*) AS n FROM {sent} GROUP BY env_id, name");
+        let rows = self.by_name(&rows).await?;
+        let added = format!(
+            "SELECT env_id, name, CAST(SUM(events) AS bigint) AS n FROM {NAMES} WHERE width = {} GROUP BY env_id, name",
+            Width::Day.seconds()
+        );
+        let mut counted = self.by_name(&added).await?;
+        for (env, counts) in self.pending_names().await? {
+            for (_, name, count) in counts.iter() {
+                *counted.entry((env, name.to_owned())).or_default() += count;
+            }
+        }
+        // The events of one transaction are those of two buckets, if need be.
+        let has_room = rows.len() * 2 <= limits::EVENT_NAMES_PER_COMMIT;
+        let keys: BTreeSet<_> = rows.keys().chain(counted.keys()).collect();
+        let mut wrong = Vec::new();
+        for key in keys {
+            let [rows, counted] = [&rows, &counted].map(|it| it.get(key).copied().unwrap_or(0));
+            if counted > rows || (has_room && counted < rows) {
+                wrong.push(format!(
+                    "{rows} events `{}` are there, but the figures say {counted}",
+                    key.1
+                ));
+            }
+        }
+        Ok(wrong)
+    }
+
+    async fn by_name(&self, sql: &str) -> Result<BTreeMap<(Uuid, String), u64>, Error> {
+        let conn = self.reader();
+        let statement = Statement::from_string(conn.get_database_backend(), sql);
+        let rows = conn.query_all_raw(statement).await;
+        let mut found = BTreeMap::new();
+        for row in rows.map_err(Error::on(NAMES))? {
+            let key = (get(&row, NAMES, "env_id")?, get(&row, NAMES, "name")?);
+            let count: i64 = get(&row, NAMES, "n")?;
+            found.insert(key, count.unsigned_abs());
+        }
+        Ok(found)
+    }
+
+    async fn pending_names(&self) -> Result<Vec<(Uuid, NameCounts)>, Error> {
+        let sql = format!(
+            "SELECT l.env_id, l.event_names FROM {LOG} l CROSS JOIN rollup_position p WHERE (l.txid, l.seq) > (p.txid, p.seq) \
+             AND l.event_names IS NOT NULL"
+        );
+        let conn = self.reader();
+        let statement = Statement::from_string(conn.get_database_backend(), sql);
+        let rows = conn.query_all_raw(statement).await;
+        let mut pending = Vec::new();
+        for row in rows.map_err(Error::on(LOG))? {
+            let bytes: Vec<u8> = get(&row, LOG, "event_names")?;
+            let env = get(&row, LOG, "env_id")?;
+            pending.extend(NameCounts::from_bytes(&bytes).map(|counts| (env, counts)));
+        }
+        Ok(pending)
     }
 
     /// Whether there are figures of more than a week, which is longer than anything lasts that keeps all its rows.

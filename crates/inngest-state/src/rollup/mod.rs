@@ -7,6 +7,7 @@
 #[cfg(feature = "test-util")]
 mod check;
 mod levels;
+mod names;
 mod read;
 mod store;
 
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 use inngest_core::{
     ids::{EnvId, FunctionId},
-    rollup::{Counter, Latency, Measures},
+    rollup::{Counter, Latency, Measures, NameCounts},
     run::StepStatus,
     time::Timestamp,
 };
@@ -22,6 +23,7 @@ use inngest_core::{
 use crate::commit::{Commit, NewEvent, NewRun};
 
 pub use levels::LevelSample;
+pub use names::NamedPoint;
 pub use read::{GroupedBy, RollupGroup, RollupQuery};
 pub use store::Rolled;
 #[cfg(any(test, feature = "test-util"))]
@@ -37,19 +39,24 @@ pub(crate) struct RunBefore {
 
 /// The figures of one transaction.
 #[derive(Default)]
-pub(crate) struct Figures(BTreeMap<EnvId, Measures>);
+pub(crate) struct Figures {
+    measures: BTreeMap<EnvId, Measures>,
+    names: BTreeMap<EnvId, NameCounts>,
+}
 
 impl Figures {
     pub(crate) fn note_event(&mut self, new: &NewEvent) {
         if !new.event.is_internal() {
-            let measures = self.0.entry(new.env).or_default();
+            let measures = self.measures.entry(new.env).or_default();
             let tally = measures.tally(None, new.event.received_at);
             tally.add(Counter::Events, 1);
+            let names = self.names.entry(new.env).or_default();
+            names.add(&new.event.name, new.event.received_at);
         }
     }
 
     pub(crate) fn note_run(&mut self, run: &NewRun) {
-        let measures = self.0.entry(run.env).or_default();
+        let measures = self.measures.entry(run.env).or_default();
         let tally = measures.tally(Some(run.function), run.queued_at);
         tally.add(Counter::of_new_run(run.status), 1);
     }
@@ -59,7 +66,7 @@ impl Figures {
         let (Some(run), Some(before)) = (&commit.run, before) else {
             return;
         };
-        let measures = self.0.entry(run.env).or_default();
+        let measures = self.measures.entry(run.env).or_default();
         let (function, queued_at) = (Some(before.function), before.queued_at);
         if let (None, Some(at)) = (before.started_at, run.started_at) {
             let tally = measures.tally(function, at);
@@ -109,7 +116,12 @@ impl Figures {
 
     /// The figures of an environment as they are stored; none when it has none.
     pub(crate) fn of(&self, env: EnvId) -> Option<Vec<u8>> {
-        self.0.get(&env).map(Measures::to_bytes)
+        self.measures.get(&env).map(Measures::to_bytes)
+    }
+
+    /// The names of its events as they are stored; none when it has no events.
+    pub(crate) fn names_of(&self, env: EnvId) -> Option<Vec<u8>> {
+        self.names.get(&env).map(NameCounts::to_bytes)
     }
 }
 

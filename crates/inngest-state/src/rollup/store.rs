@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use inngest_core::{
     ids::EnvId,
-    rollup::{Counter, Latency, Measures, Sketch, Tally, Width},
+    rollup::{Counter, Latency, Measures, NameCounts, Sketch, Tally, Width},
     time::Timestamp,
 };
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait, Value,
+    ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, TransactionTrait,
+    Value,
 };
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{columns, counter_column, latency_column};
+use super::{
+    columns, counter_column, latency_column,
+    names::{NAMES, NameBuckets},
+};
 use crate::{
     Error, Store,
     change_log::{LOG, LogPosition, STATE, end_of},
@@ -51,25 +55,13 @@ impl Store {
     /// # Errors
     /// The database's; nothing was added then, or, where the outcome is not known, all of it or nothing.
     pub async fn roll_up(&self) -> Result<Rolled, Error> {
-        let stored = self.rollup_position().await?;
-        let backend = self.reader().get_database_backend();
-        let settled = match backend {
-            DbBackend::Postgres => format!("AND txid < {}", stored.end.txid),
-            _ => String::new(),
-        };
-        let sql = format!(
-            "SELECT txid, seq, env_id, at, measures FROM {LOG} WHERE (txid, seq) > ($1, $2) {settled} ORDER BY txid, seq LIMIT {PAGE}"
-        );
-        let from = stored.next();
-        let values: [Value; 2] = [from.txid.into(), from.seq.into()];
-        let statement = Statement::from_sql_and_values(backend, sql, values);
-        let rows = self.reader().query_all_raw(statement).await;
-        let rows = rows.map_err(Error::on(LOG))?;
+        let (stored, rows) = self.pending_rows().await?;
         let mut rolled = Rolled {
             has_gap: stored.has_gap(),
             ..Rolled::default()
         };
-        let (mut buckets, mut next) = (Buckets::default(), from);
+        let mut figures = Pending::default();
+        let mut next = stored.next();
         for row in &rows {
             next = LogPosition {
                 txid: get(row, LOG, "txid")?,
@@ -79,20 +71,16 @@ impl Store {
             rolled.oldest = Some(rolled.oldest.map_or(at, |oldest| oldest.min(at)));
             let env = EnvId::from_raw(get(row, LOG, "env_id")?);
             let bytes: Option<Vec<u8>> = get(row, LOG, "measures")?;
-            if let Some(bytes) = bytes {
-                match Measures::from_bytes(&bytes) {
-                    Some(measures) => buckets.add(env, &measures),
-                    // It cannot be read the next time either, and must not keep the others waiting.
-                    None => {
-                        warn!(env.id = %env, "figures of a transaction cannot be read by this version and are left out");
-                    }
-                }
+            let names: Option<Vec<u8>> = get(row, LOG, "event_names")?;
+            if !figures.add(env, bytes, names) {
+                // It cannot be read the next time either, and must not keep the others waiting.
+                warn!(env.id = %env, "figures of a transaction cannot be read by this version and are left out");
             }
         }
         if next == stored.position {
             return Ok(rolled);
         }
-        if self.store_buckets(&stored, next, buckets).await? {
+        if self.store_figures(&stored, next, figures).await? {
             rolled.rows = rows.len();
             rolled.has_more = rows.len() == PAGE;
         } else {
@@ -103,11 +91,11 @@ impl Store {
     }
 
     /// False when the position was another by then; nothing was written.
-    async fn store_buckets(
+    async fn store_figures(
         &self,
         stored: &Stored,
         next: LogPosition,
-        buckets: Buckets,
+        figures: Pending,
     ) -> Result<bool, Error> {
         let tx = self.writer().begin().await.map_err(Error::on("(begin)"))?;
         let sql = format!(
@@ -126,49 +114,71 @@ impl Store {
         }
         if stored.is_beyond_end() {
             // The log of another history: what is left of it must not be taken for new when the numbers come round to it.
-            let sql = format!("UPDATE {LOG} SET measures = NULL WHERE (txid, seq) > ($1, $2)");
+            let sql = format!(
+                "UPDATE {LOG} SET measures = NULL, event_names = NULL WHERE (txid, seq) > ($1, $2)"
+            );
             let values: [Value; 2] = [next.txid.into(), next.seq.into()];
             let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
             tx.execute_raw(statement).await.map_err(Error::on(LOG))?;
         }
-        buckets.store(&tx).await?;
+        figures.buckets.store(&tx).await?;
+        figures.names.store(&tx).await?;
         crate::fail_point!("rollup::in_tx");
         tx.commit().await.map_err(Error::on_commit)?;
         crate::fail_point!("rollup::after_commit");
         Ok(true)
     }
 
-    async fn rollup_position(&self) -> Result<Stored, Error> {
-        let backend = self.reader().get_database_backend();
+    /// Up to where everything is added up, and the rows after that, the first 1,000 of them. It is one statement: rows that went between two
+    /// would be missed by the second, and not by the floor that the first has read.
+    async fn pending_rows(&self) -> Result<(Stored, Vec<QueryResult>), Error> {
+        let conn = self.reader();
+        let backend = conn.get_database_backend();
         let (txid, seq) = end_of(backend);
-        let sql = format!(
-            "SELECT p.txid, p.seq, s.floor_txid, s.floor_seq, {txid} AS end_txid, {seq} AS end_seq FROM {POSITION} p CROSS JOIN {STATE} s"
-        );
-        let row = self
-            .reader()
-            .query_one_raw(Statement::from_string(backend, sql))
-            .await
-            .map_err(Error::on(POSITION))?
-            .ok_or_else(|| Error::BadRow {
-                table: POSITION,
-                id: "1".to_owned(),
-                column: "id",
-            })?;
-        let position = |txid, seq| {
-            Ok::<_, Error>(LogPosition {
-                txid: get(&row, POSITION, txid)?,
-                seq: get(&row, POSITION, seq)?,
-            })
+        let after = match backend {
+            DbBackend::Postgres => format!(
+                "(txid, seq) > ((SELECT txid FROM place), (SELECT seq FROM place)) AND txid < {txid} ORDER BY txid, seq"
+            ),
+            // By its primary key; of two columns SQLite would compare the first by an index, and that is always 0.
+            _ => "seq > (SELECT seq FROM place) ORDER BY seq".to_owned(),
         };
-        Ok(Stored {
-            position: position("txid", "seq")?,
-            floor: position("floor_txid", "floor_seq")?,
-            end: position("end_txid", "end_seq")?,
-        })
+        // What `Stored::next` says.
+        let next = |column: &str| {
+            format!(
+                "CASE WHEN (at_txid, at_seq) > (end_txid, end_seq) THEN end_{column} \
+                 WHEN (floor_txid, floor_seq) > (at_txid, at_seq) THEN floor_{column} ELSE at_{column} END AS {column}"
+            )
+        };
+        // Where the one row of a table is asked for by its id, Postgres knows that there is one: it would otherwise expect a million and
+        // compile the statement.
+        let sql = format!(
+            "WITH stored AS (SELECT p.txid AS at_txid, p.seq AS at_seq, s.floor_txid, s.floor_seq, {txid} AS end_txid, {seq} AS end_seq \
+             FROM {POSITION} p CROSS JOIN {STATE} s WHERE p.id = 1 AND s.id = 1), \
+             place AS (SELECT {}, {} FROM stored) \
+             SELECT stored.*, l.txid, l.seq, l.env_id, l.at, l.measures, l.event_names FROM stored LEFT JOIN \
+             (SELECT txid, seq, env_id, at, measures, event_names FROM {LOG} \
+             WHERE {after} LIMIT {PAGE}) l \
+             ON true ORDER BY l.txid, l.seq",
+            next("txid"),
+            next("seq"),
+        );
+        let rows = conn.query_all_raw(Statement::from_string(backend, sql));
+        let mut rows = rows.await.map_err(Error::on(LOG))?;
+        let first = rows.first().ok_or_else(|| Error::BadRow {
+            table: POSITION,
+            id: "1".to_owned(),
+            column: "id",
+        })?;
+        let stored = Stored::of(first)?;
+        if get::<Option<i64>>(first, LOG, "seq")?.is_none() {
+            // The one row of a read that found none.
+            rows.clear();
+        }
+        Ok((stored, rows))
     }
 
-    /// Deletes one batch of an environment's buckets of this width that nobody can ask for any more. Returns how many went; fewer than
-    /// 1,000 when these were the last.
+    /// Deletes one batch of an environment's buckets of this width that nobody can ask for any more, and one of those by name. Returns how
+    /// many went; 0 when none is left.
     ///
     /// # Errors
     /// The database's.
@@ -178,19 +188,24 @@ impl Store {
         width: Width,
         now: Timestamp,
     ) -> Result<u64, Error> {
-        let sql = format!(
-            "DELETE FROM {TABLE} WHERE (env_id, function_id, width, start) IN (SELECT env_id, function_id, width, start FROM {TABLE} \
-             WHERE env_id = $1 AND width = $2 AND start < $3 ORDER BY start, function_id LIMIT {BATCH})"
-        );
-        let values: [Value; 3] = [
-            env.raw().into(),
-            width.seconds().into(),
-            ms(width.cutoff(now)),
-        ];
         let conn = self.writer();
-        let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-        let done = conn.execute_raw(statement).await;
-        Ok(done.map_err(Error::on(TABLE))?.rows_affected())
+        let mut gone = 0;
+        for (table, id) in [(TABLE, "function_id"), (NAMES, "name")] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE (env_id, {id}, width, start) IN (SELECT env_id, {id}, width, start FROM {table} \
+                 WHERE env_id = $1 AND width = $2 AND start < $3 ORDER BY start, {id} LIMIT {BATCH})"
+            );
+            let values: [Value; 3] = [
+                env.raw().into(),
+                width.seconds().into(),
+                ms(width.cutoff(now)),
+            ];
+            let statement =
+                Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+            let done = conn.execute_raw(statement).await;
+            gone += done.map_err(Error::on(table))?.rows_affected();
+        }
+        Ok(gone)
     }
 }
 
@@ -204,6 +219,20 @@ struct Stored {
 }
 
 impl Stored {
+    fn of(row: &QueryResult) -> Result<Self, Error> {
+        let position = |txid, seq| {
+            Ok::<_, Error>(LogPosition {
+                txid: get(row, POSITION, txid)?,
+                seq: get(row, POSITION, seq)?,
+            })
+        };
+        Ok(Self {
+            position: position("at_txid", "at_seq")?,
+            floor: position("floor_txid", "floor_seq")?,
+            end: position("end_txid", "end_seq")?,
+        })
+    }
+
     /// Where to go on.
     fn next(&self) -> LogPosition {
         if self.is_beyond_end() {
@@ -220,6 +249,33 @@ impl Stored {
 
     fn has_gap(&self) -> bool {
         self.next() != self.position
+    }
+}
+
+/// What is to be added.
+#[derive(Default)]
+struct Pending {
+    buckets: Buckets,
+    names: NameBuckets,
+}
+
+impl Pending {
+    /// Adds what a row says, as far as it can be read. False when something cannot.
+    fn add(&mut self, env: EnvId, measures: Option<Vec<u8>>, names: Option<Vec<u8>>) -> bool {
+        let mut is_read = true;
+        if let Some(bytes) = measures {
+            match Measures::from_bytes(&bytes) {
+                Some(measures) => self.buckets.add(env, &measures),
+                None => is_read = false,
+            }
+        }
+        if let Some(bytes) = names {
+            match NameCounts::from_bytes(&bytes) {
+                Some(counts) => self.names.add(env, &counts),
+                None => is_read = false,
+            }
+        }
+        is_read
     }
 }
 
