@@ -107,7 +107,7 @@ pub use rerun::{Beginning, Rerun, RerunVersion};
 pub use retention::{EnvironmentReport, Retention, RetentionReport};
 pub use rollups::{
     CountSeries, Counts, Flow, GroupBy, Latencies, LatencySeries, LevelSeries, Levels, MetricRange,
-    MetricScope, Metrics, RunTotals, SeriesKey,
+    MetricScope, Metrics, RunTotals, SeriesKey, Usage,
 };
 pub use runs::{RunJob, Runs};
 pub use search::{Doing, Found, Scan};

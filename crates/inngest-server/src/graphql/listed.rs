@@ -18,7 +18,7 @@ use inngest_core::{
 };
 use inngest_services::{
     Activity, AppFilter, Backlog, BulkFilter, Doing, Error as ServiceError, EventFilter, Found,
-    FunctionFilter, QuickHit, RunFilter, Scan, SyncFilter, WaitFilter,
+    FunctionFilter, MetricRange, QuickHit, RunFilter, Scan, SyncFilter, Usage, WaitFilter,
 };
 
 use crate::graphql::{loaders::Batches, related::Outcome};
@@ -93,6 +93,10 @@ pub(crate) struct QuickSearch(pub(crate) String, pub(crate) usize);
 /// What the schedule holds of each function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AllBacklogs;
+
+/// What the organization has used in a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct UsageIn(pub(crate) MetricRange);
 
 /// How many entries a list has; with something that is sought, those that are found.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -252,6 +256,17 @@ impl Loader<AllBacklogs> for Batches {
             let backlogs = services.functions().backlogs(actor).await;
             backlogs.map(Arc::new)
         };
+        read_all(keys, read).await
+    }
+}
+
+impl Loader<UsageIn> for Batches {
+    type Value = Outcome<Usage>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[UsageIn]) -> Read<UsageIn, Usage> {
+        let (services, actor) = (&self.0.services, &self.0.actor);
+        let read = |UsageIn(range)| async move { services.metrics().usage(actor, range).await };
         read_all(keys, read).await
     }
 }

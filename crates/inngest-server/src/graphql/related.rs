@@ -11,10 +11,13 @@ use inngest_core::{
     app::Function,
     bulk::{BulkKind, BulkOperation},
     ids::{BulkId, EventId, FunctionId, RunId},
+    rollup::Span,
     run::{Run, RunStatus, StepWait},
     time::Timestamp,
 };
-use inngest_services::{Dispatch, Error as ServiceError, FeedCursor, Trace};
+use inngest_services::{
+    CountSeries, Counts, Dispatch, Error as ServiceError, FeedCursor, MetricRange, Trace,
+};
 
 use crate::graphql::{
     error::failed,
@@ -85,6 +88,13 @@ pub(crate) struct SeenOf(pub(crate) String);
 /// Whether an event or a trigger has a name.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct KnownName(pub(crate) String);
+
+/// How many events of a name there were over time.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct VolumeOf {
+    pub(crate) name: String,
+    pub(crate) range: MetricRange,
+}
 
 /// The present position of feeds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -284,6 +294,36 @@ impl Loader<KnownName> for Batches {
         let events = self.0.services.events();
         let found = events.known_names(&self.0.actor, &names).await?.into_iter();
         Ok(found.map(|name| (KnownName(name), ())).collect())
+    }
+}
+
+impl Loader<VolumeOf> for Batches {
+    type Value = Outcome<(Span, CountSeries)>;
+    type Error = Arc<ServiceError>;
+
+    async fn load(&self, keys: &[VolumeOf]) -> Result<HashMap<VolumeOf, Self::Value>, Self::Error> {
+        let mut ranges: HashMap<MetricRange, Vec<String>> = HashMap::new();
+        for key in keys {
+            ranges.entry(key.range).or_default().push(key.name.clone());
+        }
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (range, names) in ranges {
+            let metrics = self.0.services.metrics();
+            let found = metrics.volumes(&self.0.actor, range, &names).await;
+            // The series are in the order of the names, which differ.
+            let outcomes: Vec<Self::Value> = match found {
+                Ok(Counts { span, series }) => {
+                    series.into_iter().map(|own| Ok((span, own))).collect()
+                }
+                Err(error) => {
+                    let error = Arc::new(error);
+                    names.iter().map(|_| Err(error.clone())).collect()
+                }
+            };
+            let keys = names.into_iter().map(|name| VolumeOf { name, range });
+            loaded.extend(keys.zip(outcomes));
+        }
+        Ok(loaded)
     }
 }
 

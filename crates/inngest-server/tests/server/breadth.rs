@@ -183,6 +183,7 @@ fn argument(field: &str, argument: &str, kind: &str) -> Option<String> {
         ("Environment.quickSearch", "term") => "\"app00\"".to_owned(),
         ("Environment.eventType", "name") => json!(event_name(1)).to_string(),
         ("Organization.environment", "slug") => "\"dev\"".to_owned(),
+        ("Organization.usage", "range") => "{from: \"2026-06-01T00:00:00Z\"}".to_owned(),
         ("Run.step", "stepId") => "\"s0\"".to_owned(),
         ("Trace.span", "spanId") => "\"0000000000000001\"".to_owned(),
         _ if kind == "RunFilter" || kind == "EventFilter" => TIME.to_owned(),
@@ -200,6 +201,7 @@ const VARIANTS: &[&str] = &[
     "{ environment { functions(first: $N) { nodes { runs(last: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, functionSlugs: [\"app001-work\"], statuses: [QUEUED, CANCELLED], durationMs: {min: 0}}) {
         totalCount { value } feedCursor nodes { id activity } } } } } }",
     "{ environment { runs(first: $N, filter: $T) { nodes { environment { runs(first: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, activities: [QUEUED]}) { totalCount { value } nodes { id } } } } } } }",
+    "{ environment { eventTypes(first: $N, nameContains: \"shop\") { nodes { volume(range: {from: \"2026-06-01T00:00:00Z\"}) { key label bucket total node { id } points { at value } } } } } }",
     "{ environment { functions(first: $N) { nodes { versions(last: 1) { totalCount { value } nodes { number } } } } } }",
     "{ environment { runs(first: $N, filter: $T) { nodes { environment { runs(first: 2, filter: {time: {from: \"2020-01-01T00:00:00Z\"}, search: \"run.status == 'QUEUED'\"}) { totalCount { value } feedCursor nodes { id } } } } } } }",
     "{ environment { runs(first: $N, filter: $T) { nodes { function { app { functions(first: 2) { nodes { runs(first: 1, filter: $T) { nodes { waits { run { id } step { name } } rerunOf { id } } } } } } } } } } }",

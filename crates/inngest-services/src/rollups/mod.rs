@@ -5,7 +5,9 @@
 
 mod keep;
 mod levels;
+mod names;
 mod sample;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ pub(crate) use keep::{Rolling, roll_up};
 pub use levels::{LevelSeries, Levels};
 #[cfg(feature = "test-util")]
 pub(crate) use sample::Sampler;
+pub use usage::Usage;
 
 /// Series of a group, unless a number is given.
 const TOP: u32 = 10;
@@ -34,7 +37,7 @@ const MOST_SERIES: u32 = 50;
 pub struct Metrics<'a>(pub(crate) &'a Shared);
 
 /// Over which time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricRange {
     /// The start, which counts as part of it.
     pub from: Timestamp,
@@ -130,7 +133,7 @@ fn counted_by(latency: Latency) -> &'static [Counter] {
 }
 
 /// Which series it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeriesKey {
     /// All that was asked for.
     Total,
@@ -138,9 +141,11 @@ pub enum SeriesKey {
     Function(FunctionId),
     /// An app.
     App(AppId),
+    /// Events of this name.
+    EventName(String),
     /// A status, in capitals.
     Status(&'static str),
-    /// What is left beside the functions or apps that have series of their own.
+    /// What is left beside the functions, apps or names that have series of their own.
     Other,
 }
 

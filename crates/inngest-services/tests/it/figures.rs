@@ -11,7 +11,8 @@ use inngest_core::{
     time::Timestamp,
 };
 use inngest_services::{
-    Error, Flow, GroupBy, MetricRange, MetricScope, RunTotals, Services, Standing,
+    Counts, Error, Flow, GroupBy, MetricRange, MetricScope, RunTotals, SeriesKey, Services,
+    Standing, Usage,
     testing::{App, Fixture, Flow as Thrown, Options, START},
 };
 use serde_json::json;
@@ -328,4 +329,97 @@ async fn schedule_is_sampled_while_it_has_something() {
         )
         .await;
     assert_eq!(by_app.unwrap_err().code(), "levels_are_by_function");
+}
+
+/// Key and total of each series.
+fn totals_of(counts: &Counts) -> Vec<(SeriesKey, u64)> {
+    let series = counts.series.iter();
+    series
+        .map(|own| (own.key.clone(), own.points.iter().sum()))
+        .collect()
+}
+
+#[tokio::test]
+async fn events_are_counted_by_name_and_the_rest_is_what_others_have() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let app = app(&fixture, &services).await;
+    for name in ["go", "b", "a", "b", "b", "a", "c"] {
+        fixture.send(name, json!({})).await;
+    }
+    fixture.settle().await;
+    assert!(!app.calls().is_empty());
+    roll_until(&services, async || sum(&services, Flow::Events).await == 7).await;
+
+    let actor = Actor::dev();
+    let events = async |names: Option<&[&str]>, top| {
+        let names: Option<Vec<String>> =
+            names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        let metrics = services.metrics();
+        let found = metrics.events(&actor, range(), names.as_deref(), top).await;
+        found.map(|counts| totals_of(&counts))
+    };
+    let named = |name: &str, count| (SeriesKey::EventName(name.to_owned()), count);
+    assert_eq!(events(None, None).await.unwrap(), [(SeriesKey::Total, 7)]);
+    assert_eq!(
+        events(None, Some(2)).await.unwrap(),
+        [named("b", 3), named("a", 2), (SeriesKey::Other, 2)]
+    );
+    assert_eq!(
+        events(None, Some(9)).await.unwrap(),
+        [named("b", 3), named("a", 2), named("c", 1), named("go", 1)]
+    );
+    let finished = "inngest/function.finished";
+    assert_eq!(
+        events(Some(&["c", "none", "a", "c", finished]), None)
+            .await
+            .unwrap(),
+        [
+            named("c", 1),
+            named("none", 0),
+            named("a", 2),
+            named(finished, 0)
+        ]
+    );
+    assert_eq!(events(Some(&[]), None).await.unwrap(), []);
+    for (names, top, code) in [
+        (None, Some(0), "invalid_number_of_series"),
+        (None, Some(51), "invalid_number_of_series"),
+        (Some(&["a"; 51][..]), None, "invalid_number_of_series"),
+        (Some(&["a"][..]), Some(1), "names_or_top"),
+    ] {
+        let error = events(names, top).await.unwrap_err();
+        assert_eq!(error.code(), code, "{names:?} {top:?}");
+    }
+    // Who may see figures and no events is told of no names.
+    let sender = Actor::event_key(DEFAULT_ORG, DEFAULT_ENV);
+    let metrics = services.metrics();
+    let found = metrics.events(&sender, range(), None, Some(1)).await;
+    assert!(matches!(found, Err(Error::Denied(denied)) if denied.0 == Scope::EventsRead));
+}
+
+#[tokio::test]
+async fn usage_is_what_was_counted_and_the_most_that_was_under_way() {
+    let fixture = Fixture::start().await;
+    let services = fixture.services();
+    let _app = app(&fixture, &services).await;
+    for name in ["go", "go/bad", "unheard"] {
+        fixture.send(name, json!({})).await;
+    }
+    let leases = fixture.lease(2).await;
+    fixture.sample().await;
+    for lease in leases {
+        let verdict = fixture.handle(lease.clone()).await;
+        fixture.settle_lease(lease, verdict).await;
+    }
+    while fixture.advance_to_next().await {}
+    roll_until(&services, async || totals(&services).await.ended() == 2).await;
+    let usage = services.metrics().usage(&Actor::dev(), range()).await;
+    let expected = Usage {
+        events: 3,
+        runs: 2,
+        steps: 2,
+        peak: 2,
+    };
+    assert_eq!(usage.unwrap(), expected);
 }

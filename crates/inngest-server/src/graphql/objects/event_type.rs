@@ -9,8 +9,14 @@ use crate::graphql::{
     error::failed,
     ids,
     loaders::load,
-    objects::{environment::EnvironmentObject, function::FunctionObject},
-    related::{KnownName, SeenOf},
+    objects::{
+        environment::EnvironmentObject,
+        filter::TimeRange,
+        function::FunctionObject,
+        metrics::{MetricBucket, range_of},
+        series::TimeSeries,
+    },
+    related::{KnownName, SeenOf, VolumeOf, answer},
     scalars::DateTime,
 };
 
@@ -59,6 +65,27 @@ impl EventTypeObject {
     #[graphql(complexity = 10)]
     async fn last_seen_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime, Error>> {
         self.seen(ctx, |(_, last)| last).await
+    }
+
+    /// Events over time; null for a name of events that the server produces, which are not counted, and 0 where others had no room: see
+    /// EnvironmentMetrics.events.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn volume(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Over which time; at most 1,000 buckets.")] range: TimeRange,
+        #[graphql(desc = "Width of the buckets; chosen by the length of the range when omitted.")]
+        bucket: Option<MetricBucket>,
+    ) -> Option<Result<TimeSeries, Error>> {
+        if is_internal(&self.0) {
+            return None;
+        }
+        let key = VolumeOf {
+            name: self.0.clone(),
+            range: range_of(&range, bucket),
+        };
+        let found = answer(ctx, key).await;
+        Some(found.map(|(span, series)| TimeSeries::of_counts(span, series)))
     }
 
     /// Functions that listen to it, whatever their conditions, by slug.

@@ -6,9 +6,7 @@ use inngest_core::{
     ids::{AppId, FunctionId},
     rollup::{Latency, Level, Width},
 };
-use inngest_services::{
-    Counts, Flow, GroupBy, Latencies, Levels, MetricRange, MetricScope, RunTotals,
-};
+use inngest_services::{Flow, GroupBy, Latencies, Levels, MetricRange, MetricScope, RunTotals};
 
 use crate::graphql::{
     asking::asking,
@@ -165,11 +163,7 @@ struct Asked {
 impl Asked {
     fn of(range: &TimeRange, bucket: Option<MetricBucket>) -> Self {
         Self {
-            range: MetricRange {
-                from: range.from.0,
-                until: range.until.map(|until| until.0),
-                width: bucket.map(Width::from),
-            },
+            range: range_of(range, bucket),
             group: GroupBy::Nothing,
             scope: MetricScope::default(),
             top: None,
@@ -193,11 +187,8 @@ impl Asked {
         let metrics = asking.services.metrics();
         let (range, group, top) = (self.range, self.group, self.top);
         let found = metrics.counts(&asking.actor, flow, range, group, self.scope, top);
-        let Counts { span, series } = found.await.map_err(|error| failed(ctx, &error))?;
-        let series = series
-            .into_iter()
-            .map(|series| TimeSeries::of_counts(span, series));
-        Ok(series.collect())
+        let found = found.await.map_err(|error| failed(ctx, &error))?;
+        Ok(TimeSeries::of_all(found))
     }
 
     async fn latencies(
@@ -238,6 +229,15 @@ impl Asked {
         let metrics = asking.services.metrics();
         let found = metrics.run_totals(&asking.actor, self.range, self.scope);
         found.await.map_err(|error| failed(ctx, &error))
+    }
+}
+
+/// A range, and how wide its buckets are.
+pub(crate) fn range_of(range: &TimeRange, bucket: Option<MetricBucket>) -> MetricRange {
+    MetricRange {
+        from: range.from.0,
+        until: range.until.map(|until| until.0),
+        width: bucket.map(Width::from),
     }
 }
 
@@ -379,7 +379,8 @@ impl EnvironmentMetrics {
         Some(asked.levels(ctx, kind, None).await)
     }
 
-    /// Events per bucket, without those that the server produced.
+    /// Events per bucket, without those that the server produced: one series for all, unless `names` or `top` is given. On each day (UTC) the
+    /// first 1,000 names of an environment are counted apart; events of further ones are only in the series of all and of the others.
     #[graphql(complexity = "100 + child_complexity")]
     async fn events(
         &self,
@@ -387,8 +388,21 @@ impl EnvironmentMetrics {
         #[graphql(desc = "Over which time; at most 1,000 buckets.")] range: TimeRange,
         #[graphql(desc = "Width of the buckets; chosen by the length of the range when omitted.")]
         bucket: Option<MetricBucket>,
+        #[graphql(desc = "One series for each of these names, at most 50.")] names: Option<
+            Vec<String>,
+        >,
+        #[graphql(
+            desc = "One series for each of so many names with the most events, 1 to 50, and one for all others; not together with names."
+        )]
+        top: Option<i32>,
     ) -> Option<Result<Vec<TimeSeries>, Error>> {
-        Some(Asked::of(&range, bucket).counts(ctx, Flow::Events).await)
+        let asking = asking(ctx);
+        let (range, metrics) = (range_of(&range, bucket), asking.services.metrics());
+        let found = metrics.events(&asking.actor, range, names.as_deref(), count(top));
+        Some(match found.await {
+            Ok(counts) => Ok(TimeSeries::of_all(counts)),
+            Err(error) => Err(failed(ctx, &error)),
+        })
     }
 
     /// Functions of which runs failed, the largest share of failed runs first.

@@ -7,14 +7,15 @@ use inngest_core::{
     rollup::{Sketch, Span},
     time::Timestamp,
 };
-use inngest_services::{CountSeries, FunctionTick, LatencySeries, LevelSeries, SeriesKey};
+use inngest_services::{CountSeries, Counts, FunctionTick, LatencySeries, LevelSeries, SeriesKey};
 
 use crate::graphql::{
+    asking::asking,
     error::bad_input,
-    ids::GlobalId,
+    ids::{self, GlobalId},
     loaders::{BacklogOf, load},
     objects::{
-        app::AppObject, function::FunctionObject, metrics::MetricBucket, node::Node,
+        app::AppObject, event_type, function::FunctionObject, metrics::MetricBucket, node::Node,
         queue::FunctionBacklog, run_parts::RunStatusCounts,
     },
     scalars::{DateTime, Long, Milliseconds},
@@ -64,34 +65,39 @@ impl FunctionFailureRate {
     }
 }
 
-fn key_text(key: SeriesKey) -> String {
+fn key_text(ctx: &Context<'_>, key: &SeriesKey) -> String {
     match key {
         SeriesKey::Total => "total".to_owned(),
         SeriesKey::Other => "other".to_owned(),
-        SeriesKey::Status(word) => word.to_owned(),
+        SeriesKey::Status(word) => (*word).to_owned(),
         SeriesKey::Function(id) => id.global().to_string(),
         SeriesKey::App(id) => id.global().to_string(),
+        SeriesKey::EventName(name) => ids::event_type(asking(ctx).actor.env, name).to_string(),
     }
 }
 
-async fn node_of(ctx: &Context<'_>, key: SeriesKey) -> Option<Result<Node, Error>> {
+async fn node_of(ctx: &Context<'_>, key: &SeriesKey) -> Option<Result<Node, Error>> {
     match key {
-        SeriesKey::Function(id) => load(ctx, id)
+        SeriesKey::Function(id) => load(ctx, *id)
             .await
             .transpose()
             .map(|found| found.map(|function| Node::Function(FunctionObject(function)))),
-        SeriesKey::App(id) => load(ctx, id)
+        SeriesKey::App(id) => load(ctx, *id)
             .await
             .transpose()
             .map(|found| found.map(|app| Node::App(AppObject(app)))),
+        SeriesKey::EventName(name) => event_type::find(ctx, name.clone())
+            .await
+            .map(|found| found.map(Node::EventType)),
         SeriesKey::Total | SeriesKey::Other | SeriesKey::Status(_) => None,
     }
 }
 
-async fn label_of(ctx: &Context<'_>, key: SeriesKey) -> Result<String, Error> {
+async fn label_of(ctx: &Context<'_>, key: &SeriesKey) -> Result<String, Error> {
     let name = match key {
-        SeriesKey::Function(id) => load(ctx, id).await?.map(|found| found.name),
-        SeriesKey::App(id) => load(ctx, id).await?.map(|found| found.name),
+        SeriesKey::Function(id) => load(ctx, *id).await?.map(|found| found.name),
+        SeriesKey::App(id) => load(ctx, *id).await?.map(|found| found.name),
+        SeriesKey::EventName(name) => Some(name.clone()),
         SeriesKey::Total => Some("Total".to_owned()),
         SeriesKey::Other => Some("Other".to_owned()),
         SeriesKey::Status(word) => {
@@ -99,7 +105,7 @@ async fn label_of(ctx: &Context<'_>, key: SeriesKey) -> Result<String, Error> {
             Some(format!("{first}{}", rest.to_lowercase()))
         }
     };
-    Ok(name.unwrap_or_else(|| key_text(key)))
+    Ok(name.unwrap_or_else(|| key_text(ctx, key)))
 }
 
 /// Counts or levels of one series.
@@ -118,6 +124,13 @@ impl TimeSeries {
         }
     }
 
+    /// Each of the series.
+    pub(crate) fn of_all(counts: Counts) -> Vec<Self> {
+        let Counts { span, series } = counts;
+        let series = series.into_iter();
+        series.map(|own| Self::of_counts(span, own)).collect()
+    }
+
     pub(crate) fn of_levels(span: Span, series: LevelSeries) -> Self {
         Self {
             span,
@@ -131,18 +144,18 @@ impl TimeSeries {
 #[Object]
 impl TimeSeries {
     /// Name of the series: total, other, a status, or a global id.
-    async fn key(&self) -> String {
-        key_text(self.key)
+    async fn key(&self, ctx: &Context<'_>) -> String {
+        key_text(ctx, &self.key)
     }
 
     /// Name for a human.
     async fn label(&self, ctx: &Context<'_>) -> Result<String, Error> {
-        label_of(ctx, self.key).await
+        label_of(ctx, &self.key).await
     }
 
-    /// Function or app of the series.
+    /// Function, app or event name of the series.
     async fn node(&self, ctx: &Context<'_>) -> Option<Result<Node, Error>> {
-        node_of(ctx, self.key).await
+        node_of(ctx, &self.key).await
     }
 
     /// Width of the buckets.
@@ -185,18 +198,18 @@ pub(crate) struct LatencySeriesObject {
 #[Object(name = "LatencySeries")]
 impl LatencySeriesObject {
     /// Name of the series: total, other, or a global id.
-    async fn key(&self) -> String {
-        key_text(self.series.key)
+    async fn key(&self, ctx: &Context<'_>) -> String {
+        key_text(ctx, &self.series.key)
     }
 
     /// Name for a human.
     async fn label(&self, ctx: &Context<'_>) -> Result<String, Error> {
-        label_of(ctx, self.series.key).await
+        label_of(ctx, &self.series.key).await
     }
 
     /// Function or app of the series.
     async fn node(&self, ctx: &Context<'_>) -> Option<Result<Node, Error>> {
-        node_of(ctx, self.series.key).await
+        node_of(ctx, &self.series.key).await
     }
 
     /// Width of the buckets.

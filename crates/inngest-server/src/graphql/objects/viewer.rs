@@ -1,15 +1,18 @@
 //! Who asks, and the organization that the credential acts in.
 
-use async_graphql::{Context, Enum, Error, ID, Object};
+use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
 
 use inngest_core::access::{ActorKind, Role, Scope};
+use inngest_services::Usage;
 
 use crate::graphql::{
     asking::asking,
     connection::{self, Counted, Page},
     ids::GlobalId,
-    objects::environment::EnvironmentObject,
-    scalars::DateTime,
+    listed::UsageIn,
+    objects::{environment::EnvironmentObject, filter::TimeRange, metrics::range_of},
+    related::answer,
+    scalars::{DateTime, Long},
 };
 
 /// The caller.
@@ -177,5 +180,40 @@ impl OrganizationObject {
     ) -> Option<EnvironmentObject> {
         let own = EnvironmentObject::of(asking(ctx));
         (own.slug_text() == slug).then_some(own)
+    }
+
+    /// Consumption in a time range, of the environments that the credential acts in.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Over which time; widened to whole buckets.")] range: TimeRange,
+    ) -> Option<Result<OrganizationUsage, Error>> {
+        let found = answer(ctx, UsageIn(range_of(&range, None))).await;
+        Some(found.map(OrganizationUsage::from))
+    }
+}
+
+/// Consumption of one organization in a time range, as it was counted when it happened.
+#[derive(SimpleObject)]
+pub(crate) struct OrganizationUsage {
+    /// Events received, without those that the server produced.
+    events: Long,
+    /// Runs started.
+    runs: Long,
+    /// Steps that ended.
+    steps: Long,
+    /// Most jobs under way at the same time in any one of the environments, sampled every ten seconds.
+    peak_concurrency: i32,
+}
+
+impl From<Usage> for OrganizationUsage {
+    fn from(usage: Usage) -> Self {
+        Self {
+            events: Long(usage.events),
+            runs: Long(usage.runs),
+            steps: Long(usage.steps),
+            peak_concurrency: i32::try_from(usage.peak).unwrap_or(i32::MAX),
+        }
     }
 }
