@@ -322,3 +322,31 @@ async fn newest_row_stays_so_that_numbers_do_not_begin_anew() {
     store.must(start(3)).await;
     assert_eq!(changes(&store, end).await.len(), 1);
 }
+
+#[tokio::test]
+async fn reading_on_from_a_place_reads_nothing_before_it() {
+    on_each_database(async |database| {
+        let store = database.open().await;
+        let backend = store.reader().get_database_backend();
+        if backend != DbBackend::Sqlite {
+            return;
+        }
+        let sql = format!(
+            "EXPLAIN QUERY PLAN {}",
+            crate::change_log::read_sql(backend, 16)
+        );
+        let values = [DEFAULT_ENV.raw().into(), 0.into(), 7.into()];
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        let plan = store.reader().query_all_raw(statement).await.unwrap();
+        let lines = plan
+            .iter()
+            .map(|row| row.try_get::<String>("", "detail").unwrap());
+        let lines: Vec<String> = lines.collect();
+        let by_place = "change_log_by_env (env_id=? AND txid=? AND seq>?)";
+        assert!(
+            lines.iter().any(|line| line.contains(by_place)),
+            "{lines:?}"
+        );
+    })
+    .await;
+}

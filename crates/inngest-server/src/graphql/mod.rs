@@ -107,8 +107,6 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Page<objects::sync::SyncObject, Counted>>(
             "A page of syncs.",
         )
-        .limit_depth(limits::DEPTH)
-        .limit_complexity(limits::COMPLEXITY)
         .limit_aliases(limits::ALIASES)
         .limit_directives(limits::DIRECTIVES)
         .extension(stage::Stages)

@@ -18,7 +18,7 @@ use async_graphql::{
 
 use inngest_services::Cost;
 
-use crate::graphql::asking::Asking;
+use crate::graphql::{asking::Asking, limits};
 
 /// How far an operation has come and what it cost. Put into the data of each request.
 #[derive(Clone, Debug, Default)]
@@ -99,9 +99,10 @@ impl Extension for Stages {
         let validated = next.run(ctx).await.map_err(|errors| {
             errors
                 .into_iter()
-                .map(|error| coded(error, validation_code))
+                .map(|error| coded(error, |_| "GRAPHQL_VALIDATION_FAILED"))
                 .collect::<Vec<_>>()
         })?;
+        bounded(&validated).map_err(|error| vec![error])?;
         if let Some(stage) = ctx.data_opt::<Stage>() {
             if let Some(asking) = ctx.data_opt::<Asking>() {
                 let charged = stage.charge(asking, validated.complexity).await;
@@ -111,6 +112,39 @@ impl Extension for Stages {
         }
         Ok(validated)
     }
+}
+
+/// The limits of the library do not say by how much they are missed.
+fn bounded(validated: &ValidationResult) -> Result<(), ServerError> {
+    let ValidationResult {
+        depth, complexity, ..
+    } = *validated;
+    if depth > limits::DEPTH {
+        let message = format!(
+            "this operation is nested {depth} levels deep, and the limit is {}; ask in two operations",
+            limits::DEPTH
+        );
+        return Err(beyond("OPERATION_TOO_DEEP", message, limits::DEPTH, depth));
+    }
+    if complexity > limits::COMPLEXITY {
+        let limit = limits::COMPLEXITY;
+        let message = format!(
+            "this operation costs {complexity} points, and the limit is {limit}; ask for smaller pages (first: …) or fewer fields"
+        );
+        return Err(beyond("OPERATION_TOO_COMPLEX", message, limit, complexity));
+    }
+    Ok(())
+}
+
+fn beyond(code: &str, message: String, limit: usize, actual: usize) -> ServerError {
+    let mut error = ServerError::new(message, None);
+    let extensions = error
+        .extensions
+        .get_or_insert_with(ErrorExtensionValues::default);
+    extensions.set("code", code);
+    extensions.set("limit", limit);
+    extensions.set("actual", actual);
+    error
 }
 
 fn coded(mut error: ServerError, code: fn(&str) -> &'static str) -> ServerError {
@@ -128,13 +162,5 @@ fn limit_code(message: &str) -> &'static str {
         "OPERATION_TOO_DEEP"
     } else {
         "OPERATION_TOO_LARGE"
-    }
-}
-
-fn validation_code(message: &str) -> &'static str {
-    match message {
-        "Query is too complex." => "OPERATION_TOO_COMPLEX",
-        "Query is nested too deep." => "OPERATION_TOO_DEEP",
-        _ => "GRAPHQL_VALIDATION_FAILED",
     }
 }

@@ -274,10 +274,23 @@ async fn refused_requests_have_no_data_and_a_code() {
             &json!({"query": format!("{{ run(id: \"x\") {{ {deep} }} }}")}),
         )
         .await;
-    let code = answer.json()["errors"][0]["extensions"]["code"].clone();
+    assert_eq!(answer.status.as_u16(), 422);
+    assert_eq!(
+        answer.json()["errors"][0]["extensions"],
+        json!({"code": "OPERATION_TOO_DEEP", "limit": 15, "actual": 26})
+    );
+    let wide = "{ environment { functions(first: 200) { nodes { runs(first: 200, filter: {time: {from: \"2020-01-01T00:00:00Z\"}}) { nodes { id } } } } } }";
+    let answer = server.post("/graphql", &json!({"query": wide})).await;
+    assert_eq!(answer.status.as_u16(), 422);
+    let error = answer.json()["errors"][0].clone();
+    assert_eq!(error["extensions"]["code"], "OPERATION_TOO_COMPLEX");
+    assert_eq!(error["extensions"]["limit"], 20_000);
+    let actual = error["extensions"]["actual"].as_u64().unwrap();
+    assert!(actual > 40_000, "{error}");
+    let message = error["message"].as_str().unwrap();
     assert!(
-        code == "OPERATION_TOO_DEEP" || code == "OPERATION_TOO_COMPLEX",
-        "{code}"
+        message.contains(&actual.to_string()) && message.contains("20000"),
+        "{message}"
     );
     let aliases: String = (0..61)
         .map(|n| format!("a{n}: server {{ mode }} "))

@@ -150,7 +150,8 @@ impl Store {
     pub async fn log_end(&self) -> Result<LogPlace, Error> {
         let backend = self.reader().get_database_backend();
         let (txid, seq) = end_of(backend);
-        let sql = format!("SELECT epoch, {txid} AS end_txid, {seq} AS end_seq FROM {STATE}");
+        let sql =
+            format!("SELECT epoch, {txid} AS end_txid, {seq} AS end_seq FROM {STATE} WHERE id = 1");
         let row = self
             .reader()
             .query_one_raw(Statement::from_string(backend, sql))
@@ -171,16 +172,7 @@ impl Store {
         limit: u32,
     ) -> Result<LogRead, Error> {
         let backend = self.reader().get_database_backend();
-        let (end_txid, end_seq) = end_of(backend);
-        let settled = match backend {
-            DbBackend::Postgres => format!("AND txid < {end_txid}"),
-            _ => String::new(),
-        };
-        let sql = format!(
-            "SELECT s.epoch, s.floor_txid, s.floor_seq, {end_txid} AS end_txid, {end_seq} AS end_seq, l.txid, l.seq, l.at, l.changes \
-             FROM {STATE} s LEFT JOIN (SELECT txid, seq, at, changes FROM {LOG} WHERE env_id = $1 AND (txid, seq) > ($2, $3) {settled} \
-             ORDER BY txid, seq LIMIT {limit}) l ON true ORDER BY l.txid, l.seq"
-        );
+        let sql = read_sql(backend, limit);
         let values: [Value; 3] = [
             env.raw().into(),
             after.position.txid.into(),
@@ -233,6 +225,21 @@ impl Store {
         }
         .map_err(Error::on(LOG))
     }
+}
+
+/// What reads the rows of an environment ($1) after a place ($2, $3), with what tells whether the place is known.
+pub(crate) fn read_sql(backend: DbBackend, limit: u32) -> String {
+    let (end_txid, end_seq) = end_of(backend);
+    // Of two columns SQLite would compare the first by the index, which is the same in all rows.
+    let beyond = match backend {
+        DbBackend::Postgres => format!("(txid, seq) > ($2, $3) AND txid < {end_txid}"),
+        _ => "txid = $2 AND seq > $3".to_owned(),
+    };
+    format!(
+        "SELECT s.epoch, s.floor_txid, s.floor_seq, {end_txid} AS end_txid, {end_seq} AS end_seq, l.txid, l.seq, l.at, l.changes \
+         FROM {STATE} s LEFT JOIN (SELECT txid, seq, at, changes FROM {LOG} WHERE env_id = $1 AND {beyond} \
+         ORDER BY txid, seq LIMIT {limit}) l ON true WHERE s.id = 1 ORDER BY l.txid, l.seq"
+    )
 }
 
 /// The expressions for the end of the log. On Postgres every transaction below it has ended, and no other can commit below it.
