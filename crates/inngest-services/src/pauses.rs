@@ -231,7 +231,7 @@ impl Engine {
             bulk,
             work,
         };
-        if !self.store.save_pause(&change).await? {
+        if !self.store.save_pause(&change, &self.clock).await? {
             return Ok(false);
         }
         fail_point!("pause::stored");

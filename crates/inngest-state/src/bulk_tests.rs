@@ -23,7 +23,7 @@ fn id(number: u64) -> BulkId {
     BulkId::from_raw(Ulid::from_parts(time, 1))
 }
 
-fn operation(number: u64) -> BulkOperation {
+pub(crate) fn operation(number: u64) -> BulkOperation {
     BulkOperation {
         id: id(number),
         kind: KIND,

@@ -1,10 +1,13 @@
 //! Pauses of functions, and the work that they hold back.
 
+use std::time::Duration;
+
 use inngest_core::{
     access::Author,
     ids::{EnvId, FunctionId, WorkId},
     job::{HELD_MS, Work},
     pause::{Pause, PauseInFlight, PauseNewEvents},
+    time::Clock,
 };
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, Statement, TransactionTrait,
@@ -21,6 +24,9 @@ use crate::{
     rows::{WORK_COLUMNS, bad, ms, optional_ms, time, work_values},
     sql::{execute_in, insert_rows},
 };
+
+/// How much later than its scheduling the id of a run can say, at most.
+const ID_AHEAD: Duration = Duration::from_millis(2);
 
 /// A change of how a function is paused. All of it is written, or nothing.
 #[derive(Clone, Debug)]
@@ -61,8 +67,8 @@ pub(crate) fn of_row(row: &function::Model) -> Result<Option<Pause>, Error> {
 impl Store {
     /// Pauses a function, changes its pause, or ends it. The version of the environment's functions rises, so that whatever was routed
     /// or held back under the older one is refused from now on. `false` when there is no such function, or it is not paused like that
-    /// any more.
-    pub async fn save_pause(&self, change: &PauseChange) -> Result<bool, Error> {
+    /// any more. The runs that it cancels are those that were stored before that: until then its window is open.
+    pub async fn save_pause(&self, change: &PauseChange, clock: &Clock) -> Result<bool, Error> {
         let tx = self.writer().begin().await.map_err(Error::on("(begin)"))?;
         // First, because it waits for those that are holding work back.
         let sql = "UPDATE environments SET functions_version = functions_version + 1 WHERE id = $1";
@@ -71,8 +77,11 @@ impl Store {
             tx.rollback().await.map_err(Error::on("(rollback)"))?;
             return Ok(false);
         }
-        if let Some(new) = &change.bulk {
-            bulk::begin(&tx, new).await?;
+        if let Some(mut new) = change.bulk.clone() {
+            // Whoever stored runs under the version before is done.
+            let window = &mut new.operation.selection;
+            window.until = window.until.max(clock.now().plus(ID_AHEAD));
+            bulk::begin(&tx, &new).await?;
         }
         let rows = change.work.iter().map(work_values).collect();
         insert_rows(&tx, WORK_COLUMNS, "ON CONFLICT DO NOTHING", rows)

@@ -2,14 +2,15 @@
 
 use inngest_core::{
     access::Author,
-    ids::{DEFAULT_ENV, EnvId, FunctionId},
+    ids::{DEFAULT_ENV, DEFAULT_ORG, EnvId, FunctionId},
     job::{HELD_MS, Work},
     pause::{Pause, PauseInFlight, PauseNewEvents},
+    time::Clock,
 };
 use uuid::Uuid;
 
 use crate::{
-    Commit, Fence, FunctionFilter, PauseChange, Store,
+    Commit, Fence, FunctionFilter, NewBulk, PauseChange, Store,
     apps_tests::{function, sync, sync_one},
     samples::*,
     testing::on_each,
@@ -35,6 +36,11 @@ fn to(pause: Option<Pause>) -> PauseChange {
         bulk: None,
         work: Vec::new(),
     }
+}
+
+async fn save(store: &Store, change: &PauseChange) -> bool {
+    let clock = Clock::manual(at(500));
+    store.save_pause(change, &clock).await.unwrap()
 }
 
 async fn version(store: &Store) -> i64 {
@@ -78,7 +84,7 @@ async fn pause_is_read_as_it_was_written_and_survives_a_sync() {
     on_each(async |store| {
         sync_one(&store).await;
         let before = version(&store).await;
-        assert!(store.save_pause(&to(Some(pause(1)))).await.unwrap());
+        assert!(save(&store, &to(Some(pause(1)))).await);
         assert_eq!(version(&store).await, before + 1);
         let changed = sync(2, before + 1, vec![function("shop-hello", 2, "{\"a\":1}")]);
         assert!(store.save_sync(&changed).await.unwrap());
@@ -106,18 +112,18 @@ async fn pause_is_read_as_it_was_written_and_survives_a_sync() {
             only_if: Some(pause(2)),
             ..to(None)
         };
-        assert!(!store.save_pause(&ended).await.unwrap());
+        assert!(!save(&store, &ended).await);
         let foreign = PauseChange {
             env: EnvId::from_raw(Uuid::from_u128(7)),
             ..to(None)
         };
-        assert!(!store.save_pause(&foreign).await.unwrap());
+        assert!(!save(&store, &foreign).await);
         assert_eq!(version(&store).await, before + 2);
         let ended = PauseChange {
             only_if: Some(pause(1)),
             ..to(None)
         };
-        assert!(store.save_pause(&ended).await.unwrap());
+        assert!(save(&store, &ended).await);
         let found = store.find_functions(DEFAULT_ENV, &[function_id()]).await;
         assert_eq!(found.unwrap()[0].pause, None);
         assert_eq!((listed(Some(true)).await, listed(None).await), (0, 1));
@@ -160,9 +166,9 @@ async fn work_is_not_held_by_a_pause_that_was_changed_since() {
     on_each(async |store| {
         sync_one(&store).await;
         store.must(start(1)).await;
-        store.save_pause(&to(Some(pause(1)))).await.unwrap();
+        save(&store, &to(Some(pause(1)))).await;
         let held_under = version(&store).await;
-        store.save_pause(&to(None)).await.unwrap();
+        save(&store, &to(None)).await;
         let late = store.commit(hold(1, 1, held_under)).await;
         assert_eq!(verdict(&late), "FunctionsChanged");
         assert_eq!(work_of(&store, 1).await, vec![work(1, "discover")]);
@@ -199,6 +205,25 @@ async fn held_work_goes_with_its_run() {
         };
         store.must(ending).await;
         assert!(work_of(&store, 1).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn window_of_what_a_pause_cancels_is_open_until_it_is_stored() {
+    on_each(async |store| {
+        sync_one(&store).await;
+        let operation = crate::bulk_tests::operation(1);
+        let mut change = to(Some(pause(1)));
+        change.bulk = Some(NewBulk {
+            org: DEFAULT_ORG,
+            env: DEFAULT_ENV,
+            operation: operation.clone(),
+        });
+        assert_eq!(operation.selection.until, at(99));
+        assert!(save(&store, &change).await);
+        let found = store.find_any_bulk(DEFAULT_ENV, operation.id).await;
+        assert_eq!(found.unwrap().unwrap().selection.until, at(502));
     })
     .await;
 }

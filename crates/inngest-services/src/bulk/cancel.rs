@@ -220,8 +220,8 @@ impl Engine {
             selection: Selection {
                 functions: vec![function.id],
                 from: Timestamp::default(),
-                // Ids of runs are a little later than their scheduling.
-                until: pause.at.plus(Duration::from_millis(2)),
+                // Until the pause is stored.
+                until: pause.at,
                 statuses: vec![RunStatus::Queued, RunStatus::Running],
                 search: None,
             },
