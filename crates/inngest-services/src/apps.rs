@@ -116,7 +116,9 @@ impl Apps<'_> {
         }
         let _one_at_a_time = engine.syncing.lock().await;
         for _ in 0..TRIES {
-            if let Some(synced) = self.try_register(actor, &registration, kind).await? {
+            let version = engine.store.functions_version(actor.env).await?;
+            let synced = self.try_register(actor, &registration, kind, version);
+            if let Some(synced) = synced.await? {
                 return Ok(synced);
             }
         }
@@ -171,15 +173,16 @@ impl Apps<'_> {
         }
     }
 
-    async fn try_register(
+    /// Stores what an app says, if the functions of the environment are still of the expected version. None: look again.
+    pub(crate) async fn try_register(
         &self,
         actor: &Actor,
         registration: &Registration,
         kind: SyncKind,
+        expected_version: i64,
     ) -> Result<Option<Synced>, Error> {
         let engine = self.0;
         let now = engine.clock.now();
-        let expected_version = engine.store.functions_version(actor.env).await?;
         let id = AppId::derive(actor.env, &registration.app_name);
         let known = engine.store.find_apps(actor.env, &[id]).await?.pop();
         if let Some(app) = known.as_ref().filter(|app| {

@@ -37,6 +37,7 @@ mod programs;
 mod quick;
 mod record;
 mod refill;
+mod register;
 mod registry;
 mod requests;
 mod rerun;

@@ -1,10 +1,10 @@
 //! Functions over REST.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use inngest_core::{access::Scope, ids::AppId};
+use inngest_core::{access::Scope, ids::AppId, limits, wire::sync::OneFunction};
 use inngest_services::{Error, FunctionFilter, FunctionTrigger, Invocation};
 
 use crate::rest::{
@@ -78,6 +78,13 @@ pub(crate) fn operations() -> Vec<Operation> {
             "Lists the functions of an app by slug; none when there is no such app.",
         )
         .read(of_app_bare),
+        Head::post("putFunction", "/functions")
+            .needs(Scope::AppsWrite)
+            .told(
+                "functions",
+                "Stores one function of an app that no SDK registers; the other functions of the app stay. Again is fine.",
+            )
+            .write(put),
         Head::get("getFunction", "/functions/{function}")
             .needs(Scope::AppsRead)
             .told("functions", "Shows a function.")
@@ -144,6 +151,81 @@ async fn get(ask: Ask) -> Result<Data<FunctionBody>, Refusal> {
     let functions = ask.services().functions();
     let found = functions.view(&ask.actor, ask.part("function")).await?;
     Ok(Data(FunctionBody::new(&ask.actor, &found)))
+}
+
+/// A function to store.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "FunctionInput")]
+struct FunctionInput {
+    /// The id of its app, which is made with its first function.
+    app: String,
+    /// Its id within the app.
+    id: String,
+    /// Its display name; its id when omitted.
+    name: Option<String>,
+    /// Where the app is called, for example `https://billing.internal/api/inngest`.
+    url: String,
+    /// What starts it.
+    #[schemars(length(min = 1, max = limits::TRIGGERS))]
+    triggers: Vec<TriggerInput>,
+    /// Attempts after the first one; 3 when omitted.
+    #[schemars(range(max = limits::MAX_RETRIES))]
+    retries: Option<u32>,
+    /// Limits of how many of its steps run at once.
+    #[serde(default)]
+    concurrency: Vec<ConcurrencyInput>,
+    /// An expression over `event`: a second start with an equal value within 24 hours is none.
+    idempotency: Option<String>,
+}
+
+/// What starts a function: either an event or a schedule.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "TriggerInput")]
+struct TriggerInput {
+    /// The name of an event, or a beginning of it and `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    /// A condition over `event`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression: Option<String>,
+    /// A schedule of five fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron: Option<String>,
+}
+
+/// A limit of how many steps run at once.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "ConcurrencyInput")]
+struct ConcurrencyInput {
+    limit: u32,
+    /// An expression over `event`: each of its values has a limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Among what is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["fn", "env", "account"]))]
+    scope: Option<String>,
+}
+
+async fn put(ask: Ask, body: JsonBody<FunctionInput>) -> Result<Data<FunctionBody>, Refusal> {
+    let input = body.value;
+    let one = OneFunction {
+        app: input.app,
+        id: input.id,
+        name: input.name,
+        url: input.url,
+        triggers: values(&input.triggers),
+        retries: input.retries,
+        concurrency: values(&input.concurrency),
+        idempotency: input.idempotency,
+    };
+    let stored = ask.services().apps().put_function(&ask.actor, &one).await?;
+    Ok(Data(FunctionBody::new(&ask.actor, &stored)))
+}
+
+fn values(list: &[impl Serialize]) -> Vec<Value> {
+    let value = |one| serde_json::to_value(one).unwrap_or_default();
+    list.iter().map(value).collect()
 }
 
 /// What to start a function with.

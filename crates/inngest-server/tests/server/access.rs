@@ -67,6 +67,7 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/api/v1/apps/a/syncs", ADMIN),
     ("GET", "/api/v1/apps/a/functions", VIEWER),
     ("GET", "/api/v1/functions", VIEWER),
+    ("POST", "/api/v1/functions", ADMIN),
     ("GET", "/api/v1/functions/a", VIEWER),
     ("POST", "/api/v1/functions/a/invoke", MEMBER),
     ("POST", "/api/v1/functions/a/pause", MEMBER),
@@ -173,6 +174,9 @@ fn body_for(method: &Method, path: &str) -> Value {
         "/v0/gql" => json!({"query": "{ functions { id } }"}),
         "/api/v1/events" | "/v2/events" => json!({"name": "a", "data": {}}),
         "/api/v1/apps" => json!({"url": "http://127.0.0.1:1/"}),
+        "/api/v1/functions" => {
+            json!({"app": "own", "id": "a", "url": "http://127.0.0.1:1/", "triggers": [{"event": "a"}]})
+        }
         path if path.ends_with("/signals") => json!({"signal": "a"}),
         path if path.ends_with("/async") => json!({"run_id": RUN, "steps": []}),
         _ => json!({}),

@@ -28,6 +28,7 @@ mod relations;
 mod rest;
 mod rest_api;
 mod rest_bulk;
+mod rest_functions;
 mod rest_pages;
 mod rest_tenants;
 mod rest_v2;

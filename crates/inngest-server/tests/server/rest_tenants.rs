@@ -307,6 +307,12 @@ fn rows() -> Vec<Row> {
             None,
         ),
         post(
+            "/api/v1/functions",
+            "/api/v1/functions",
+            json!({"app": "mine", "id": "own", "url": "http://127.0.0.1:1/", "triggers": [{"event": "unheard"}]}),
+            Some("mine-own"),
+        ),
+        post(
             "/api/v1/apps/{app}/syncs",
             "/api/v1/apps/{app}/syncs",
             Value::Null,

@@ -3,6 +3,7 @@
 //! Everything that is wrong with a registration is told at once, each cause with its function and a pointer into the body.
 
 mod config;
+mod one;
 mod reader;
 mod reply;
 mod url;
@@ -17,6 +18,7 @@ use crate::{
     sync::About,
 };
 
+pub use one::{OneFunction, with_function};
 pub use reply::{SyncReply, parse_sync_reply};
 pub use url::{identity_url, normalize_url, public_url};
 
