@@ -6,10 +6,12 @@ use std::{
     fs::File,
     io,
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
+        atomic::{AtomicU16, Ordering},
         mpsc::{self, Sender},
     },
     thread,
@@ -120,11 +122,20 @@ impl Drop for Process {
 /// # Panics
 /// When the system has no free port.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    // Below the ports that the system gives to connections: one of these could be taken while nobody listens on it, as when an app is
+    // restarted. Each process begins elsewhere and gives no port twice until it has been round.
+    const PORTS: Range<u16> = 10_000..32_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let begin = std::process::id().wrapping_mul(2_654_435_761) % PORTS.len() as u32;
+    for _ in PORTS {
+        let number = u32::from(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let place = (begin + number) % PORTS.len() as u32;
+        let port = PORTS.start + u16::try_from(place).expect("a place among the ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("the system has no free port");
 }
 
 /// The root of the workspace.
