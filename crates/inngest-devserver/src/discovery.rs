@@ -1,7 +1,7 @@
 //! The loop that finds apps and asks them for their functions.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -127,8 +127,16 @@ impl Watch {
             }
         };
         let mut any_works = false;
+        // Those that came by themselves answer at URLs that are not ours, and are asked each time.
+        let ours: HashSet<AppId> = self
+            .settings
+            .urls
+            .iter()
+            .chain(&self.found)
+            .filter_map(|url| self.ids.get(url).copied())
+            .collect();
         for app in apps.into_iter().filter(|app| app.archived_at.is_none()) {
-            let is_ours = self.ids.values().any(|id| *id == app.id);
+            let is_ours = ours.contains(&app.id);
             let is_due = self.settings.poll_healthy || app.failure.is_some();
             let is_http = app.url.starts_with("http://") || app.url.starts_with("https://");
             any_works |= !is_ours && !is_due;

@@ -45,6 +45,13 @@ fn restarted_app_shows_its_changed_functions(sdk: Sdk) {
     let mut first = app(sdk, server.base(), "echo,nothing", None);
     first.register("inngest");
     assert_eq!(server.function_slugs(), slugs(sdk, &["echo", "nothing"]));
+    // Once it has been asked it must be asked again, like one that was never there when it was asked.
+    wait_until("the server asks the app", DEADLINE, || {
+        server
+            .log_tail()
+            .contains("is in sync: 2 functions")
+            .then_some(())
+    });
     first.kill();
     let _second = app(sdk, server.base(), "echo,steps", Some(first.port()));
     let expected = slugs(sdk, &["echo", "steps"]);
