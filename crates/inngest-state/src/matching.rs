@@ -31,7 +31,7 @@ use crate::{
     Error,
     commit::{Commit, NewEvent},
     entity::{event, wait},
-    rows::{EVENT_COLUMNS, event_of, first_id},
+    rows::{EVENT_COLUMNS, WAIT_COLUMNS, event_of, first_id, names_in},
     sql::{select_in, select_tuples},
     write::get,
 };
@@ -205,8 +205,11 @@ async fn find_waits(
             ]
         })
         .collect();
-    let before = "SELECT * FROM waits WHERE (env_id, event_name, key_path, key_hash) IN";
-    let rows = select_tuples(tx, before, &tuples, "ORDER BY run_id, id")
+    let before = format!(
+        "SELECT {} FROM waits WHERE (env_id, event_name, key_path, key_hash) IN",
+        names_in(WAIT_COLUMNS)
+    );
+    let rows = select_tuples(tx, &before, &tuples, "ORDER BY run_id, id")
         .await
         .map_err(Error::on("waits"))?;
     rows.iter()

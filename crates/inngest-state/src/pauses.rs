@@ -21,7 +21,7 @@ use crate::{
     commit::Commit,
     entity::{function, work},
     rollup::Figures,
-    rows::{WORK_COLUMNS, bad, ms, optional_ms, time, work_values},
+    rows::{WORK_COLUMNS, bad, ms, names_in, optional_ms, time, work_values},
     sql::{execute_in, insert_rows},
 };
 
@@ -111,7 +111,8 @@ impl Store {
         // The bound is said in the text, so that the index over it serves.
         let sql = format!(
             "UPDATE work SET due_at = due_at - {HELD_MS}, epoch = epoch + 1 WHERE id IN (SELECT id FROM work \
-             WHERE function_id = $1 AND due_at >= {HELD_MS} AND id > $2 AND env_id = $3 ORDER BY id LIMIT $4 {lock}) RETURNING *"
+             WHERE function_id = $1 AND due_at >= {HELD_MS} AND id > $2 AND env_id = $3 ORDER BY id LIMIT $4 {lock}) RETURNING {}",
+            names_in(WORK_COLUMNS)
         );
         let values: [Value; 4] = [
             function.raw().into(),

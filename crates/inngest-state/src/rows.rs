@@ -318,6 +318,12 @@ impl TryFrom<wait::Model> for Wait {
     }
 }
 
+/// The columns that a list like [`WORK_COLUMNS`] names. Whoever reads `*` fails in the connections that were open when a column was added.
+pub(crate) fn names_in(head: &'static str) -> &'static str {
+    let names = head.split_once('(').map_or(head, |(_, names)| names);
+    names.trim_end_matches(')')
+}
+
 pub(crate) const WORK_COLUMNS: &str = "work (id, org_id, env_id, kind, function_id, run_id, step_id, due_at, rank, attempt, epoch, payload)";
 
 pub(crate) fn work_values(work: &Work) -> Vec<Value> {

@@ -337,7 +337,11 @@ async fn stored_tallies(
             ]
         })
         .collect();
-    let before = format!("SELECT * FROM {TABLE} WHERE (env_id, function_id, width, start) IN");
+    let columns: Vec<&str> = columns().collect();
+    let before = format!(
+        "SELECT env_id, function_id, width, start, {} FROM {TABLE} WHERE (env_id, function_id, width, start) IN",
+        columns.join(", ")
+    );
     let rows = select_tuples(tx, &before, &tuples, "").await;
     let mut tallies = HashMap::new();
     for row in rows.map_err(Error::on(TABLE))? {
