@@ -52,13 +52,8 @@ impl Store {
         let wanted = event::Entity::find()
             .filter(event::Column::Id.is_in(ids.iter().copied().map(event_uuid)))
             .filter(event::Column::EnvId.eq(env.raw()));
-        let fitting = weight::EVENTS.within(&wanted, Direction::Ascending, most);
-        let rows = wanted
-            .filter(fitting)
-            .order_by_asc(event::Column::Id)
-            .all(self.reader())
-            .await
-            .map_err(Error::on("events"))?;
+        let (up, conn) = (Direction::Ascending, self.reader());
+        let rows = weight::EVENTS.read(conn, wanted, up, up, most).await?;
         let is_all = !weight::EVENTS.is_cut(&rows, most);
         Ok((rows.into_iter().map(event_of).collect(), is_all))
     }

@@ -63,12 +63,8 @@ impl Store {
         let wanted = run::Entity::find()
             .filter(run::Column::Id.is_in(ids.iter().copied().map(run_uuid)))
             .filter(run::Column::EnvId.eq(env.raw()));
-        let fitting = weight::RUNS.within(&wanted, Direction::Ascending, most);
-        let rows = wanted
-            .filter(fitting)
-            .all(self.reader())
-            .await
-            .map_err(Error::on("runs"))?;
+        let (up, conn) = (Direction::Ascending, self.reader());
+        let rows = weight::RUNS.read(conn, wanted, up, up, most).await?;
         let is_all = !weight::RUNS.is_cut(&rows, most);
         let runs: Result<Vec<Run>, Error> = rows.into_iter().map(Run::try_from).collect();
         Ok((runs?, is_all))

@@ -69,14 +69,11 @@ where
         let rows = match ids.is_empty() {
             true => Vec::new(),
             false => {
-                // Named twice, because the ids tell in which partitions the rows are.
                 let candidates = E::find().filter(id.is_in(ids.iter().copied()));
-                let matching = candidates.clone().filter(wanted);
-                let fitting = heavy.within(&matching, self.way(request), SLICE_BYTES);
-                self.sorted(candidates.filter(fitting), self.order.direction)
-                    .all(conn)
-                    .await
-                    .map_err(Error::on(table))?
+                let (way, sorted) = (self.way(request), self.order.direction);
+                heavy
+                    .read(conn, candidates.filter(wanted), way, sorted, SLICE_BYTES)
+                    .await?
             }
         };
         if heavy.is_cut(&rows, SLICE_BYTES) {

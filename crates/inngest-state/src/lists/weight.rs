@@ -2,18 +2,22 @@
 
 use inngest_core::page::Direction;
 use sea_orm::{
-    ColumnTrait, EntityTrait, QuerySelect, QueryTrait, Select,
-    sea_query::{Expr, ExprTrait, Query},
+    ConnectionTrait, EntityTrait, FromQueryResult, QuerySelect, QueryTrait, Select,
+    sea_query::{Asterisk, Expr, ExprTrait, Query},
 };
 
-use crate::entity::{event, run, step};
+use super::each::order;
+use crate::{
+    Error,
+    entity::{event, run, step},
+};
 
 /// Most bytes of documents that one slice of a list reads; the last row may have more.
 pub(crate) const SLICE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Rows that have a document, in the order of their ids.
 pub(crate) struct Heavy<E: EntityTrait> {
-    id: E::Column,
+    table: &'static str,
     /// How long the document of a row is, in SQL. Neither database reads it to say that.
     length: &'static str,
     /// How long it is.
@@ -22,46 +26,52 @@ pub(crate) struct Heavy<E: EntityTrait> {
 
 /// Events and their bodies.
 pub(crate) const EVENTS: Heavy<event::Entity> = Heavy {
-    id: event::Column::Id,
+    table: "events",
     length: "LENGTH(\"events\".\"body\")",
     bytes: |row| row.body.len(),
 };
 
 /// Runs and what they ended with.
 pub(crate) const RUNS: Heavy<run::Entity> = Heavy {
-    id: run::Column::Id,
+    table: "runs",
     length: "COALESCE(LENGTH(\"runs\".\"output\"), 0)",
     bytes: |row| row.output.as_ref().map_or(0, Vec::len),
 };
 
-impl<E: EntityTrait> Heavy<E> {
-    /// What chooses the first of these rows, in the direction of reading: those before which there are less than `most` bytes.
-    pub(crate) fn within(&self, rows: &Select<E>, way: Direction, most: u64) -> Expr {
-        let length = self.length;
-        let order = match way {
-            Direction::Ascending => "id",
-            Direction::Descending => "id DESC",
+impl<E> Heavy<E>
+where
+    E: EntityTrait,
+    E::Model: FromQueryResult + Send + Sync,
+{
+    /// Reads the first of these rows in the direction of reading, those before which there are less than `most` bytes, in this order. One
+    /// statement.
+    pub(crate) async fn read(
+        &self,
+        conn: &impl ConnectionTrait,
+        rows: Select<E>,
+        way: Direction,
+        sorted: Direction,
+        most: u64,
+    ) -> Result<Vec<E::Model>, Error> {
+        let Self { table, length, .. } = self;
+        let word = match way {
+            Direction::Ascending => "ASC",
+            Direction::Descending => "DESC",
         };
-        let weighed = rows
-            .clone()
-            .select_only()
-            .column_as(self.id, "id")
-            .expr_as(Expr::cust(length), "bytes")
-            .into_query();
-        let sums = Query::select()
-            .column("id")
-            .expr_as(
-                Expr::cust(format!("SUM(bytes) OVER (ORDER BY {order}) - bytes")),
-                "bytes_before",
-            )
-            .from_subquery(weighed, "weighed")
-            .to_owned();
+        let before = format!("SUM({length}) OVER (ORDER BY \"{table}\".\"id\" {word}) - {length}");
+        let mut weighed = rows.into_query();
+        weighed.expr_as(Expr::cust(before), "bytes_before");
         let fitting = Query::select()
-            .column("id")
-            .from_subquery(sums, "sums")
+            .column(Asterisk)
+            .from_subquery(weighed, "weighed")
             .and_where(Expr::col("bytes_before").lt(i64::try_from(most).unwrap_or(i64::MAX)))
+            .order_by("id", order(sorted))
             .to_owned();
-        self.id.in_subquery(fitting)
+        let statement = conn.get_database_backend().build(&fitting);
+        E::Model::find_by_statement(statement)
+            .all(conn)
+            .await
+            .map_err(Error::on(self.table))
     }
 
     /// Whether rows may have been left out: those that were read have `most` bytes.
