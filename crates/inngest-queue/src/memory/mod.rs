@@ -4,6 +4,7 @@
 //! instant is earlier than any that a waiter sleeps for. Whoever leases hands the wake-up on in the same way.
 
 mod admission;
+mod entry;
 mod state;
 
 use std::{

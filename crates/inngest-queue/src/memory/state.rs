@@ -12,7 +12,10 @@ use slab::Slab;
 use crate::{
     error::Error,
     limits::{AdmissionKeys, PartitionLimits},
-    memory::admission::{Admission, EntryNo, LaneNo, Order},
+    memory::{
+        admission::{Admission, EntryNo, LaneNo},
+        entry::{After, Entry, Fate, Held, Place},
+    },
     model::{
         Enqueued, EntryPlace, Lease, PartitionStats, QueueSettings, QueueStats, Settled, Verdict,
     },
@@ -33,49 +36,6 @@ pub(super) struct State {
     last_token: u64,
     expired: u64,
     crashes: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    work: Work,
-    keys: AdmissionKeys,
-    /// Order of arrival; also tells entries of one due time apart.
-    seq: u64,
-    /// When it may be leased; later than `work.due_at` after a crash.
-    ready_at: Timestamp,
-    place: Place,
-    lost: bool,
-    crashes: u32,
-    /// See [`Lease::unsure`].
-    unsure: bool,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// Between two places, inside one operation.
-    Nowhere,
-    Delayed,
-    Waiting(LaneNo),
-    Leased(Held),
-}
-
-#[derive(Debug)]
-struct Held {
-    lane: LaneNo,
-    token: u64,
-    expires_at: Timestamp,
-    /// What takes the entry's place when the lease ends.
-    after: After,
-}
-
-#[derive(Debug)]
-enum After {
-    /// Whatever the verdict says.
-    Verdict,
-    /// Nothing: it was removed meanwhile.
-    Removed,
-    /// A newer epoch of it, unless the verdict has a newer one still.
-    Replaced(Box<(Work, AdmissionKeys)>),
 }
 
 /// Who offers a row.
@@ -530,69 +490,6 @@ impl State {
         let entry = self.entries.remove(entry_no);
         self.by_id.remove(&entry.work.id);
         entry
-    }
-}
-
-impl Entry {
-    fn order(&self) -> Order {
-        Order {
-            calls_app: self.work.kind.calls_app(),
-            rank: self.work.rank,
-            due_at: self.work.due_at,
-            seq: self.seq,
-        }
-    }
-}
-
-/// What becomes of an entry whose lease has ended.
-enum Fate {
-    Forget,
-    Keep,
-    /// A newer epoch. A vanished holder may know that one too (it may have raised it itself), so only a holder's own word ends
-    /// `lost`.
-    Replace {
-        work: Work,
-        keys: AdmissionKeys,
-        keeps_lost: bool,
-    },
-}
-
-impl Fate {
-    fn retry(work: Work) -> Self {
-        Self::Replace {
-            keys: AdmissionKeys::of(&work),
-            work,
-            keeps_lost: false,
-        }
-    }
-}
-
-impl After {
-    fn or(self, verdict: Fate) -> Fate {
-        match (self, verdict) {
-            (Self::Verdict, verdict) => verdict,
-            (Self::Removed, _) => Fate::Forget,
-            (
-                Self::Replaced(newer),
-                Fate::Replace {
-                    work,
-                    keys,
-                    keeps_lost,
-                },
-            ) if work.epoch > newer.0.epoch => Fate::Replace {
-                work,
-                keys,
-                keeps_lost,
-            },
-            (Self::Replaced(newer), _) => {
-                let (work, keys) = *newer;
-                Fate::Replace {
-                    work,
-                    keys,
-                    keeps_lost: true,
-                }
-            }
-        }
     }
 }
 
