@@ -13,6 +13,7 @@ mod bulk;
 mod charts;
 mod checks;
 mod documents;
+mod event_charts;
 mod facts;
 mod feeds;
 mod graphql;
