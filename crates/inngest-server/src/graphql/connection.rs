@@ -30,8 +30,11 @@ pub(crate) fn cost(first: Option<i32>, last: Option<i32>, children: usize) -> us
         .and_then(|size| usize::try_from(size).ok())
         .unwrap_or(DEFAULT_PAGE as usize)
         .min(MAX_PAGE as usize);
-    5 + size.saturating_mul(children)
+    5 + size.saturating_mul(children).min(COSTLY)
 }
+
+/// Far above the limit of an operation, and small enough that no sum of such costs overflows, which would make it cheap.
+const COSTLY: usize = 1 << 40;
 
 /// The page that the arguments of the connection ask for which is being resolved.
 ///
@@ -362,6 +365,7 @@ pub(crate) fn cut_counted<T, N: OutputType>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graphql::limits;
 
     #[test]
     fn page_costs_its_entries() {
@@ -369,5 +373,15 @@ mod tests {
         assert_eq!(cost(None, Some(10), 3), 35);
         assert_eq!(cost(Some(-1), None, 1), 55);
         assert_eq!(cost(Some(i32::MAX), None, 1), 205);
+    }
+
+    #[test]
+    fn cost_of_lists_within_lists_stays_far_above_the_limit_and_never_overflows() {
+        let mut children = 20_000;
+        for _ in 0..30 {
+            // As many fields side by side as a document has room for.
+            children = cost(Some(200), None, children).checked_mul(60_000).unwrap();
+            assert!(children > limits::COMPLEXITY);
+        }
     }
 }
