@@ -158,7 +158,7 @@ impl Error {
         Self::TooLarge {
             code: "payloads_too_large",
             message: format!(
-                "the {what} that this asks for have more than {} bytes together; ask for fewer at once",
+                "the {what} that this asks for have more than {} bytes of data and results together; ask for fewer at once",
                 limits::TOGETHER_BYTES
             ),
         }
@@ -194,6 +194,7 @@ impl From<inngest_state::Error> for Error {
     fn from(error: inngest_state::Error) -> Self {
         match error {
             inngest_state::Error::InvalidCursor(error) => error.into(),
+            inngest_state::Error::TooLarge { table } => Self::payloads_too_large(table),
             error if error.is_text_refused() => Self::Invalid {
                 code: "invalid_text",
                 message: "a text with the character NUL cannot be stored or found".to_owned(),

@@ -66,6 +66,9 @@ pub enum Error {
         id: String,
         column: &'static str,
     },
+    /// The documents of the rows that were asked for are more than is read together.
+    #[error("the documents in `{table}` that this asks for are more than is read together")]
+    TooLarge { table: &'static str },
     /// A list was to go on at a place that it does not have.
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),
@@ -135,6 +138,7 @@ impl Error {
             Self::Migrating => true,
             Self::BadRow { .. }
             | Self::InvalidCursor(_)
+            | Self::TooLarge { .. }
             | Self::SchemaAhead { .. }
             | Self::SchemaBehind { .. }
             | Self::NoMigrations => false,

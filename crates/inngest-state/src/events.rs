@@ -6,7 +6,7 @@ use inngest_core::{
     page::Direction,
     time::Timestamp,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use crate::{
     Error, Store,
@@ -51,9 +51,11 @@ impl Store {
     ) -> Result<(Vec<Event>, bool), Error> {
         let wanted = event::Entity::find()
             .filter(event::Column::Id.is_in(ids.iter().copied().map(event_uuid)))
-            .filter(event::Column::EnvId.eq(env.raw()));
+            .filter(event::Column::EnvId.eq(env.raw()))
+            .into_query();
         let (up, conn) = (Direction::Ascending, self.reader());
-        let rows = weight::EVENTS.read(conn, wanted, up, up, most).await?;
+        let rows = weight::EVENTS.read(conn, Some(wanted), up, up, most);
+        let rows = rows.await?;
         let is_all = !weight::EVENTS.is_cut(&rows, most);
         Ok((rows.into_iter().map(event_of).collect(), is_all))
     }

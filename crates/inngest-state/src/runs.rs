@@ -13,7 +13,7 @@ use inngest_core::{
     },
     wait::Wait,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use crate::{
     Error, Store,
@@ -62,9 +62,11 @@ impl Store {
     ) -> Result<(Vec<Run>, bool), Error> {
         let wanted = run::Entity::find()
             .filter(run::Column::Id.is_in(ids.iter().copied().map(run_uuid)))
-            .filter(run::Column::EnvId.eq(env.raw()));
+            .filter(run::Column::EnvId.eq(env.raw()))
+            .into_query();
         let (up, conn) = (Direction::Ascending, self.reader());
-        let rows = weight::RUNS.read(conn, wanted, up, up, most).await?;
+        let rows = weight::RUNS.read(conn, Some(wanted), up, up, most);
+        let rows = rows.await?;
         let is_all = !weight::RUNS.is_cut(&rows, most);
         let runs: Result<Vec<Run>, Error> = rows.into_iter().map(Run::try_from).collect();
         Ok((runs?, is_all))
@@ -108,12 +110,12 @@ impl Store {
         runs: &[RunId],
         most: u64,
     ) -> Result<Option<Vec<StepRecord>>, Error> {
-        let wanted = steps_of(env, runs);
-        let fitting = weight::steps_within(&wanted, most);
-        let rows = wanted.filter(fitting).all(self.reader()).await;
-        let rows = rows.map_err(Error::on("steps"))?;
-        let bytes: u64 = rows.iter().map(weight::of_step).sum();
-        (bytes < most).then(|| in_order(rows)).transpose()
+        let wanted = steps_of(env, runs).into_query();
+        let (up, conn) = (Direction::Ascending, self.reader());
+        let rows = weight::STEPS.read(conn, Some(wanted), up, up, most);
+        let rows = rows.await?;
+        let is_all = !weight::STEPS.is_cut(&rows, most);
+        is_all.then(|| in_order(rows)).transpose()
     }
 
     /// Steps of one run by id, in any order; unknown ids are left out.

@@ -17,6 +17,14 @@ fn large() -> String {
     "x".repeat(2_900_000)
 }
 
+fn assert_too_large<T>(refused: Result<T, Error>) {
+    match refused {
+        Err(Error::TooLarge { code, .. }) => assert_eq!(code, "payloads_too_large"),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("all of it was read"),
+    }
+}
+
 /// Ten events of 2.9 MB each, `n` from 0 to 9, whose runs have ended with as much.
 async fn fixture() -> (Fixture, Vec<EventId>) {
     let fixture = Fixture::start().await;
@@ -136,10 +144,7 @@ async fn what_is_too_much_together_is_refused_by_name() {
         more.push(fixture.send("other", data).await);
     }
     let refused = services.events().get_many(&actor, &more).await;
-    let Err(Error::TooLarge { code, .. }) = refused else {
-        panic!("{refused:?}");
-    };
-    assert_eq!(code, "payloads_too_large");
+    assert_too_large(refused);
 
     let runs: Vec<RunId> = fixture.runs().await.iter().map(|run| run.id).collect();
     let found = services.runs().get_many(&actor, &runs).await.unwrap();
@@ -149,4 +154,38 @@ async fn what_is_too_much_together_is_refused_by_name() {
         let output = run.ended.as_ref().unwrap().output.to_value();
         assert!(matches!(output, Value::String(text) if text.len() == 2_900_000));
     }
+}
+
+#[tokio::test]
+async fn lists_of_many_parents_are_bounded_together() {
+    let fixture = Fixture::start().await;
+    let app = fixture.app("shop").await;
+    app.function("ends", on("ends"), |_| Ok(json!(large())))
+        .function("keeps", on("keeps"), |script| {
+            script.step("keep", |_| Ok(json!(large())))?;
+            Ok(json!(null))
+        })
+        .sync(&fixture.services())
+        .await;
+    let (mut ends, mut keeps) = (Vec::new(), Vec::new());
+    for n in 0..24 {
+        ends.push(fixture.send("ends", json!({"n": n})).await);
+        keeps.push(fixture.send("keeps", json!({"n": n})).await);
+    }
+    fixture.settle().await;
+    let (services, actor) = (fixture.services(), Actor::dev());
+    let (runs, request) = (services.runs(), PageRequest::new(50, None));
+    // 20 of them have 58 MB, which is less than 64 MiB; 24 have more.
+    let few = runs.page_of_events(&actor, &ends[..20], &request).await;
+    let few = few.unwrap();
+    let ended = few.values().filter(|page| page.items[0].ended.is_some());
+    assert_eq!(ended.count(), 20);
+    assert_too_large(runs.page_of_events(&actor, &ends, &request).await);
+    let mut ids: Vec<RunId> = Vec::new();
+    for event in &keeps {
+        ids.push(fixture.run_of(*event).await.id);
+    }
+    let few = runs.steps_of(&actor, &ids[..20]).await.unwrap();
+    assert!(few.values().all(|steps| steps[0].memo.is_some()));
+    assert_too_large(runs.steps_of(&actor, &ids).await);
 }

@@ -5,7 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use inngest_core::page::{COUNT_CAP, Count, Direction, Page, PageRequest};
+use inngest_core::{
+    limits,
+    page::{COUNT_CAP, Count, Direction, Page, PageRequest},
+};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait,
     Select, Value,
@@ -15,7 +18,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::keyset::Keyset;
+use super::{keyset::Keyset, weight::Heavy};
 use crate::{Error, write::get};
 
 /// What the parents are called in the statement.
@@ -31,6 +34,8 @@ pub(crate) struct Parents<E: EntityTrait> {
     values: Vec<Vec<Value>>,
     /// The parent of a row.
     of: fn(&E::Model) -> Uuid,
+    /// What its rows weigh, where they have documents.
+    heavy: Option<&'static Heavy<E>>,
 }
 
 impl<E: EntityTrait> Parents<E> {
@@ -54,6 +59,15 @@ impl<E: EntityTrait> Parents<E> {
             columns,
             values,
             of,
+            heavy: None,
+        }
+    }
+
+    /// Parents whose rows have documents. No more of them than [`limits::TOGETHER_BYTES`] is read.
+    pub(crate) fn heavy(self, heavy: &'static Heavy<E>) -> Self {
+        Self {
+            heavy: Some(heavy),
+            ..self
         }
     }
 
@@ -91,7 +105,7 @@ where
     /// nothing there are left out.
     ///
     /// # Errors
-    /// As [`Keyset::read`].
+    /// As [`Keyset::read`]; [`Error::TooLarge`] when the rows have more documents than are read together.
     pub(crate) async fn read_each(
         &self,
         conn: &impl ConnectionTrait,
@@ -109,7 +123,19 @@ where
         let limit = u64::from(request.limit) + 1;
         let statement = self.each(conn, query, parents, direction, limit);
         let mut by_parent: HashMap<Uuid, Vec<E::Model>> = HashMap::new();
-        for row in rows(conn, table, statement).await? {
+        let found = match parents.heavy {
+            Some(heavy) => {
+                let most = limits::TOGETHER_BYTES;
+                let found = heavy.read(conn, statement, direction, direction, most);
+                let found = found.await?;
+                if heavy.is_cut(&found, most) {
+                    return Err(Error::TooLarge { table });
+                }
+                found
+            }
+            None => rows(conn, table, statement).await?,
+        };
+        for row in found {
             by_parent.entry((parents.of)(&row)).or_default().push(row);
         }
         let mut behind: HashSet<Uuid> = HashSet::new();

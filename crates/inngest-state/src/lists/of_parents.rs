@@ -17,7 +17,7 @@ use super::{
     FunctionFilter, RunFilter, apps,
     each::{Parents, count_each},
     keyset::{Keyset, Kind},
-    runs,
+    runs, weight,
 };
 use crate::{
     Error, Store,
@@ -59,6 +59,7 @@ fn of_events(events: &[EventId]) -> Parents<run::Entity> {
     Parents::new(&[run::Column::EventId], ids, |row: &run::Model| {
         row.event_id
     })
+    .heavy(&weight::RUNS)
 }
 
 /// The runs that replays started, by `runs_replayed`.
@@ -67,6 +68,7 @@ fn of_replays(replays: &[BulkId]) -> Parents<run::Entity> {
     Parents::new(&[run::Column::ReplayId], ids, |row: &run::Model| {
         row.replay_id.unwrap_or_default()
     })
+    .heavy(&weight::RUNS)
 }
 
 /// The runs that repeat others, by `runs_repeated`.
@@ -75,6 +77,7 @@ fn of_originals(runs: &[RunId]) -> Parents<run::Entity> {
     Parents::new(&[run::Column::OriginalId], ids, |row: &run::Model| {
         row.original_id.unwrap_or_default()
     })
+    .heavy(&weight::RUNS)
 }
 
 fn of_apps(apps: &[AppId]) -> Parents<function::Entity> {

@@ -17,6 +17,7 @@ use super::{
     each::Parents,
     keyset::{Keyset, Kind},
     source::{Plan, Source},
+    weight,
 };
 use crate::{
     Error, Store,
@@ -263,7 +264,7 @@ pub(super) fn of_each(
 fn of_functions(functions: &[FunctionId]) -> Parents<run::Entity> {
     let ids = functions.iter().map(|id| id.raw());
     let of = |row: &run::Model| row.function_id;
-    Parents::new(&[run::Column::FunctionId], ids, of)
+    Parents::new(&[run::Column::FunctionId], ids, of).heavy(&weight::RUNS)
 }
 
 fn of_functions_in(functions: &[FunctionId], statuses: &[RunStatus]) -> Parents<run::Entity> {
@@ -274,7 +275,7 @@ fn of_functions_in(functions: &[FunctionId], statuses: &[RunStatus]) -> Parents<
         }
     }
     let columns = &[run::Column::FunctionId, run::Column::Status];
-    Parents::of_values(columns, pairs, |row: &run::Model| row.function_id)
+    Parents::of_values(columns, pairs, |row: &run::Model| row.function_id).heavy(&weight::RUNS)
 }
 
 /// The runs that have something to do still: those that have not ended.

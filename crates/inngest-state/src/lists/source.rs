@@ -71,8 +71,9 @@ where
             false => {
                 let candidates = E::find().filter(id.is_in(ids.iter().copied()));
                 let (way, sorted) = (self.way(request), self.order.direction);
+                let matching = candidates.filter(wanted).into_query();
                 heavy
-                    .read(conn, candidates.filter(wanted), way, sorted, SLICE_BYTES)
+                    .read(conn, Some(matching), way, sorted, SLICE_BYTES)
                     .await?
             }
         };
